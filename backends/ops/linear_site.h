@@ -1,0 +1,55 @@
+#pragma once
+// Where backbones and adapters meet. A backbone owns its LinearSites and calls forward; an adapter attaches at most one
+// AdapterLayer to a site. Neither knows the other's kind.
+//   base product: z = x W^T (+ bias, which no adapter scales);  W [out, in], x [..., in]
+#include "backends/ops/aten.h"
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace dorabench {
+
+// The base weight of a site: dense in the backbone's dtype (NF4 comes behind the same interface). Holds W and the bias;
+// requires_grad is set only by full fine-tuning.
+class FrozenLinear {
+public:
+    FrozenLinear() = default;
+    FrozenLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+    int64_t out() const { return weight_.size(0); }
+    int64_t in() const { return weight_.size(1); }
+    const at::Tensor& weight() const { return weight_; }      // [out, in]
+    const at::Tensor& bias() const { return bias_; }          // [out] or undefined
+    at::Tensor product(const at::Tensor& x) const;            // x W^T, without the bias; differentiable
+private:
+    at::Tensor weight_, bias_;
+};
+
+// One site's adapter. Owns its trainable tensors; decides itself how it calls the base product.
+class AdapterLayer {
+public:
+    virtual ~AdapterLayer() = default;
+    virtual at::Tensor forward(const at::Tensor& x, const FrozenLinear& base) = 0; // [..., in] -> [..., out], bias included
+    virtual at::Tensor merged_weight(const FrozenLinear& base) const = 0;          // float32 [out, in]
+};
+
+class LinearSite {
+public:
+    LinearSite(std::string path, FrozenLinear base) : path_(std::move(path)), base_(std::move(base)) {}
+    const std::string& path() const { return path_; }         // "model.layers.3.self_attn.q_proj"
+    const FrozenLinear& base() const { return base_; }
+    at::Tensor forward(const at::Tensor& x) const;
+    void attach(std::shared_ptr<AdapterLayer> layer) { layer_ = std::move(layer); }
+    void detach() { layer_.reset(); }
+    const std::shared_ptr<AdapterLayer>& layer() const { return layer_; }
+private:
+    std::string path_;
+    FrozenLinear base_;
+    std::shared_ptr<AdapterLayer> layer_;
+};
+
+// Several sites that read the same x (q, k, v; gate, up): one call, so that what can be shared (one concatenated product,
+// VeRA's x A0^T) is shared. Returns the outputs in the sites' order.
+std::vector<at::Tensor> forward_shared(std::span<LinearSite* const> sites, const at::Tensor& x);
+
+} // namespace dorabench

@@ -1,0 +1,23 @@
+#pragma once
+// A progress line for a person (one line rewritten on a terminal) or plain lines now and then otherwise; to stderr.
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace dorabench {
+
+void set_progress_enabled(bool on); // --no-progress, --quiet
+
+class Progress {
+public:
+    Progress(std::string label, int64_t total);
+    ~Progress(); // ends the line
+    void update(int64_t done, const std::string& note = ""); // note: "loss 1.234, 812 tokens/s"
+private:
+    std::string label_;
+    int64_t total_, last_plain_ = -1;
+    bool terminal_, shown_ = false;
+    std::chrono::steady_clock::time_point start_, last_;
+};
+
+} // namespace dorabench

@@ -1,0 +1,74 @@
+#pragma once
+// The commands behind the command line, as functions of plain option structs. cli.cpp alone sees CLI11 and fills them;
+// each command stands in its own file. Results go to stdout, everything else to stderr; the value returned is the
+// process exit code. Errors are thrown.
+#include "harness/api/backend.h"
+#include "harness/api/registry.h"
+#include "harness/api/task.h"
+#include <string>
+#include <vector>
+
+namespace dorabench {
+
+struct Registries {
+    Registry<BackendFactory> backends{"backend"};
+};
+
+struct Globals {
+    std::string format = "text"; // text | json, and what a command adds
+    bool quiet = false, verbose = false, progress = true;
+    int threads = 0;             // 0: torch's default
+    Registries* registries = nullptr;
+};
+
+struct ConfigOptions { std::string config; std::vector<std::string> overrides; };
+struct RunOptions : ConfigOptions {
+    bool dry_run = false, no_report = false;
+    std::vector<std::string> axes; // sweep: key=a,b,c
+    int jobs = 1;
+    std::string launcher = "local";
+};
+struct ParamsOptions : ConfigOptions { std::vector<int64_t> ranks; };
+struct EvalOptions : ConfigOptions { std::string adapter; };
+struct MergeOptions { std::string checkpoint, adapter, to, dtype; };
+struct AnalyzeOptions { std::string run, base, tuned; };
+struct ModelOptions { // score, generate
+    std::string checkpoint, adapter, input, dtype = "float32", device = "auto", tokenizer, vision_tower, image_processing = "pad";
+    int64_t batch_size = 0;
+    GenerateOptions generate;
+};
+struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
+struct MetricOptions { std::string name, references, predictions; };
+struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to; };
+struct CompareOptions { std::string a, b, results = "results"; };
+struct CheckOptions { std::vector<std::string> runs; std::string results = "results", baseline, junit, markdown; bool update = false, github = false; };
+struct BenchOptions {
+    std::vector<std::string> shapes{"llama-7b-slice"}, methods{"dora"}, dtypes{"float32"};
+    int64_t rank = 16, tokens = 512, steps = 5, warmup = 1;
+    std::string device = "cpu";
+    bool interleave = true; // methods take turns, step by step, so that a ratio is of one moment
+};
+
+int run_command(const RunOptions&, const Globals&);
+int params_command(const ParamsOptions&, const Globals&);
+int validate_command(const std::vector<std::string>& configs, const std::vector<std::string>& overrides, const Globals&);
+int eval_command(const EvalOptions&, const Globals&);
+int merge_command(const MergeOptions&, const Globals&);
+int analyze_command(const AnalyzeOptions&, const Globals&);
+int score_command(const ModelOptions&, const Globals&);
+int generate_command(const ModelOptions&, const Globals&);
+int tokenize_command(const TokenizeOptions&, const Globals&);
+int metric_command(const MetricOptions&, const Globals&);
+int report_command(const ReportOptions&, const Globals&);
+int compare_command(const CompareOptions&, const Globals&);
+int check_command(const CheckOptions&, const Globals&);
+int bench_command(const BenchOptions&, const Globals&);
+int list_command(const std::string& what, const std::string& results, const Globals&);
+int show_command(const std::string& run, const std::string& results, const Globals&);
+int schema_command(const std::string& what, const Globals&);
+int doctor_command(const ConfigOptions&, const Globals&);
+
+// Parses argv and calls one of the above; returns the exit code. Errors are printed to stderr here.
+int run_cli(int argc, char** argv, Registries& registries);
+
+} // namespace dorabench

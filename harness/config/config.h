@@ -1,0 +1,69 @@
+#pragma once
+// An experiment file: YAML with includes, environment variables and command-line overrides, read into RunSettings. All
+// errors are collected, each with file, line and column (of the key for an unknown key, of the value otherwise), and
+// thrown together. No torch, nothing read but YAML.
+#include "harness/api/settings.h"
+#include "harness/base/error.h"
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+namespace dorabench {
+
+struct Mark { std::string file; int line = 0, column = 0; }; // 1-based; line 0: no place ("command line")
+
+struct Diagnostic {
+    Mark mark;
+    std::string key;        // "adapter.rank"; empty for syntax errors
+    std::string message;    // "no such key"; "expected an integer of at least 1, got \"eight\""
+    std::string suggestion; // `did you mean "rank"?` or what the repair is; may be empty
+};
+
+// file:line:column: key: message, the source line, a caret, the suggestion; all diagnostics in the file's order.
+class ConfigErrors : public Error {
+public:
+    explicit ConfigErrors(std::vector<Diagnostic> diagnostics);
+    const std::vector<Diagnostic>& diagnostics() const { return diagnostics_; }
+private:
+    std::vector<Diagnostic> diagnostics_;
+};
+
+struct KnownNames { // what names may be used; filled by the composition root, so that config knows no plug-in
+    std::vector<std::string> backends, methods, tasks, templates, metrics;
+    std::vector<std::string> shapes;         // of all backends
+};
+
+struct Assignment { std::string key, yaml; }; // one axis value: "adapter.rank" = "8"
+
+struct SweepSettings {
+    std::vector<std::pair<std::string, std::vector<std::string>>> axes; // key → values as YAML text, file order (seed lists come first)
+    std::vector<std::vector<std::pair<std::string, std::vector<std::string>>>> zips; // keys that move together
+    std::optional<SelectSettings> select;
+    std::vector<std::pair<std::string, std::string>> match; // {"trainable", "1%"}
+};
+
+class ConfigFile {
+public:
+    // Reads, includes, merges, expands ${VAR}, applies overrides. Throws ConfigErrors for syntax, duplicate keys, unset
+    // variables and missing includes (all of them). Extra axes (--axis) are added to the sweep.
+    static ConfigFile load(const std::string& path, const std::vector<std::string>& overrides,
+                           const std::vector<std::string>& axes = {});
+    // Checks keys, types, ranges and names, of the file and of every axis value, and appends what is wrong.
+    RunSettings parse(const std::vector<Assignment>& assignments, const KnownNames& names,
+                      std::vector<Diagnostic>& errors) const;
+    const SweepSettings& sweep() const;
+    Mark mark_of(const std::string& key) const;  // of a key's value, for errors found later (plan, target modules)
+    Diagnostic diagnostic(const std::string& key, std::string message, std::string suggestion = "") const;
+    const std::string& path() const;
+
+private:
+    struct Impl;
+    std::shared_ptr<const Impl> impl_;
+};
+
+nlohmann::json settings_json(const RunSettings& settings); // every key, defaults included, in the contract's nesting
+RunSettings settings_from_json(const nlohmann::json& json); // of a run folder's config
+std::string settings_yaml(const RunSettings& settings);    // config.yaml of the run folder; loads back to the same settings
+std::string config_schema();                               // JSON Schema, draft 7, from the same field descriptions
+
+} // namespace dorabench

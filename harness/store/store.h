@@ -1,0 +1,61 @@
+#pragma once
+// Results on disk. Files are the truth, one folder a run under <results>/runs/<id>/; <results>/results.sqlite is an index
+// over them that can be rebuilt at any time and that several processes share (WAL). Everything carries schema_version.
+#include "harness/api/task.h"
+#include "harness/base/files.h"
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+namespace dorabench {
+
+inline constexpr int kSchemaVersion = 1;
+
+// One run's folder. Every file is written atomically, or appended line by line (steps, samples).
+class RunFolder {
+public:
+    RunFolder(const std::string& results, const std::string& run_id); // creates it
+    const std::string& path() const { return path_; }
+    const std::string& id() const { return id_; }
+    std::string file(const std::string& name) const { return path_ + "/" + name; }
+    // Exclusive lock held by the process that works on this run; nullopt-like false when another process has it.
+    bool try_lock();
+    void write_json(const std::string& name, const nlohmann::json& json) const;
+    std::optional<nlohmann::json> read_json(const std::string& name) const; // nullopt when absent or damaged (logged)
+    bool finished() const;                                              // metrics.json with status "done"
+private:
+    std::string path_, id_;
+    std::shared_ptr<int> lock_;
+};
+
+struct RunRecord { // what tables are made of: metrics.json with config and provenance
+    std::string id, path, name, backend, backbone, method, status, error, commit, device, started;
+    int64_t rank = 0, trainable = 0, total = 0, stored_bytes = 0, peak_memory_bytes = 0;
+    uint64_t seed = 0;
+    double train_seconds = 0, learning_rate = 0, percent_of_total = 0;
+    bool partial = false;
+    std::map<std::string, TaskResult> tasks; // by short or long name, as evaluated
+    double average = 0;
+    bool has_average = false;
+};
+
+class ResultStore {
+public:
+    explicit ResultStore(const std::string& results); // creates folders; opens or creates the index
+    ~ResultStore();
+    void index(const std::string& run_id);            // (re)reads a run folder into the index
+    void rebuild();                                   // from the folders
+    std::vector<RunRecord> runs() const;              // read from the folders, oldest first
+    std::optional<RunRecord> find(const std::string& id_or_prefix) const; // Error::config when a prefix is ambiguous
+    const std::string& path() const { return path_; }
+private:
+    std::string path_;
+    struct Index;
+    std::unique_ptr<Index> index_;
+};
+
+RunRecord read_run(const std::string& folder);
+nlohmann::json task_result_json(const TaskResult& result); // the "tasks" entries of metrics.json
+TaskResult task_result_from_json(const nlohmann::json& json);
+
+} // namespace dorabench
