@@ -30,6 +30,7 @@ struct TaskResult { // one task of one run
     std::map<std::string, Measurement> metrics; // "accuracy", "acc_norm", "cider", …; the first named by the spec is primary
     std::string primary;
     int64_t n = 0, unparsed = 0;
+    int64_t cut_prompts = 0;    // prompts that were cut on the left to fit the backbone's positions
     double chance = 0;          // accuracy of guessing; 0 where that has no meaning
     bool has_chance = false;
 };
