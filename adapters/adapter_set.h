@@ -33,6 +33,9 @@ public:
     virtual void load(const std::string& folder) = 0;
     // float32 merged weights by base parameter name, one rounding left to the caller; not for ft (whose weights are the base's).
     virtual void for_each_merged(const std::function<void(const std::string& weight_name, const at::Tensor& merged)>& f) const = 0;
+    // Makes every adapter a no-op on the base, whatever it was started from: B and vera_b to zero, each magnitude to the
+    // row norm of its base weight. The identity check calls it on copies' behalf and restores the tensors afterwards.
+    virtual void reset_to_identity() = 0;
     virtual std::vector<std::string> dead_rows() const = 0;    // "model.layers.0.self_attn.o_proj: 511 of 4096 rows have norm 0"
 };
 

@@ -53,6 +53,8 @@ public:
     virtual at::Tensor probe_logits(const Ids& ids) = 0;
     virtual void set_training(bool training) = 0; // dropout and gradient checkpointing
     virtual void set_gradient_checkpointing(bool on) = 0;
+    // The embedding output requires a gradient, so that the first layer costs what an inner layer does (bench).
+    virtual void set_input_gradients(bool /*on*/) {}
     virtual const Tokenizer* tokenizer() const = 0; // null when the checkpoint has none
 };
 
