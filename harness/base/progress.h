@@ -7,6 +7,7 @@
 namespace dorabench {
 
 void set_progress_enabled(bool on); // --no-progress, --quiet
+void clear_progress_line();         // a log line comes: the progress line is wiped, and drawn again by the next update
 
 class Progress {
 public:

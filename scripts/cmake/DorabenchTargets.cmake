@@ -57,7 +57,8 @@ function(dorabench_library name folder)
     if(sources)
         add_library(dorabench_${name} STATIC ${sources})
         set(visibility PUBLIC)
-        target_compile_options(dorabench_${name} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+        target_compile_options(dorabench_${name} PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+            -Wno-restrict) # GCC 12 reports std::string operator+ (its bug 105651)
     else()
         add_library(dorabench_${name} INTERFACE)
         set(visibility INTERFACE)
@@ -108,15 +109,21 @@ function(dorabench_cuda_object)
     endif()
 endfunction()
 
-# Task specs and tables that the program reads at run time lie beside it, in the build tree and when installed.
-function(dorabench_runtime_files target)
-    add_custom_command(TARGET ${target} POST_BUILD
-        COMMAND ${CMAKE_COMMAND} -E make_directory $<TARGET_FILE_DIR:${target}>/share/dora-bench
-        COMMAND ${CMAKE_COMMAND} -E create_symlink ${CMAKE_SOURCE_DIR}/tasks/specs $<TARGET_FILE_DIR:${target}>/share/dora-bench/specs
-        COMMAND ${CMAKE_COMMAND} -E create_symlink ${CMAKE_SOURCE_DIR}/configs $<TARGET_FILE_DIR:${target}>/share/dora-bench/configs
-        COMMAND ${CMAKE_COMMAND} -E create_symlink ${CMAKE_SOURCE_DIR}/results/baselines $<TARGET_FILE_DIR:${target}>/share/dora-bench/baselines)
-    install(TARGETS ${target} RUNTIME DESTINATION bin)
-    install(DIRECTORY tasks/specs configs DESTINATION bin/share/dora-bench)
+# Task specs and tables that the program reads at run time lie beside it: linked into the build tree (beside the test
+# programs too), copied when installed.
+function(dorabench_runtime_files)
+    set(share ${CMAKE_BINARY_DIR}/share/dora-bench)
+    file(MAKE_DIRECTORY ${share})
+    foreach(pair specs:tasks/specs configs:configs baselines:results/baselines)
+        string(REPLACE ":" ";" pair ${pair})
+        list(GET pair 0 name)
+        list(GET pair 1 folder)
+        file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${folder} ${share}/${name} SYMBOLIC)
+    endforeach()
+    if(TARGET dora-bench)
+        install(TARGETS dora-bench RUNTIME DESTINATION bin)
+    endif()
+    install(DIRECTORY tasks/specs configs DESTINATION bin/share/dora-bench OPTIONAL)
     install(DIRECTORY results/baselines DESTINATION bin/share/dora-bench OPTIONAL)
 endfunction()
 
