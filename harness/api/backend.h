@@ -56,6 +56,8 @@ public:
     // The embedding output requires a gradient, so that the first layer costs what an inner layer does (bench).
     virtual void set_input_gradients(bool /*on*/) {}
     virtual const Tokenizer* tokenizer() const = 0; // null when the checkpoint has none
+    // config.json of this backbone in HF's form, for checkpoints that are written out; empty: not supported.
+    virtual std::string config_json() const { return {}; }
 };
 
 // What builtin.cpp or a plug-in registers for a family.
