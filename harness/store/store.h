@@ -32,6 +32,8 @@ struct RunRecord { // what tables are made of: metrics.json with config and prov
     std::string id, path, name, backend, backbone, method, status, error, commit, device, started;
     int64_t rank = 0, trainable = 0, total = 0, stored_bytes = 0, peak_memory_bytes = 0;
     uint64_t seed = 0;
+    std::map<std::string, std::string> settings; // config.yaml, flattened: "train.learning_rate" → "0.0002"
+    std::string group;                           // hash of the settings without the seed: equal for runs that differ in it alone
     double train_seconds = 0, learning_rate = 0, percent_of_total = 0;
     bool partial = false;
     std::map<std::string, TaskResult> tasks; // by short or long name, as evaluated
@@ -41,7 +43,9 @@ struct RunRecord { // what tables are made of: metrics.json with config and prov
 
 class ResultStore {
 public:
-    explicit ResultStore(const std::string& results); // creates folders; opens or creates the index
+    // Creates the folders; opens or creates the index. A damaged index is moved aside (results.sqlite.damaged-N) and built
+    // anew from the folders. Error::resources when the folder cannot be written.
+    explicit ResultStore(const std::string& results);
     ~ResultStore();
     void index(const std::string& run_id);            // (re)reads a run folder into the index
     void rebuild();                                   // from the folders
@@ -54,8 +58,16 @@ private:
     std::unique_ptr<Index> index_;
 };
 
+// Never throws for what the folder holds: a metrics.json that cannot be read gives status "damaged", none at all gives
+// "incomplete"; values of a wrong type count as missing.
 RunRecord read_run(const std::string& folder);
-nlohmann::json task_result_json(const TaskResult& result); // the "tasks" entries of metrics.json
+// All runs of a results folder, oldest first, without opening (or creating) the index: works on a read-only store.
+std::vector<RunRecord> read_runs(const std::string& results);
+// The run with this id, prefix of an id, or name; Error::config when several fit (their ids are listed).
+std::optional<RunRecord> find_run(const std::string& results, const std::string& id_or_prefix);
+// The "tasks" entries of metrics.json: {"accuracy":{"value","stderr","ci95":[lo,hi],"n"},"primary","n","unparsed","chance",
+// "below_chance"}. unparsed counts samples. Missing and non-finite values are null.
+nlohmann::json task_result_json(const TaskResult& result);
 TaskResult task_result_from_json(const nlohmann::json& json);
 
 } // namespace dorabench
