@@ -1,0 +1,63 @@
+#include "backends/ops/device.h"
+#include "backends/ops/aten.h"
+#include "harness/base/env.h"
+#include "harness/base/error.h"
+#include "harness/base/files.h"
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <charconv>
+#include <dlfcn.h>
+#include <mutex>
+
+namespace dorabench {
+namespace {
+
+std::string try_load() {
+    const std::string path = executable_folder() + "/libdorabench_cuda.so";
+    if (!exists(path))
+        return cat("no ", path,
+                   " (this build has no CUDA part; build with the CUDA toolkit, -DDORABENCH_CUDA=ON)");
+    if (!dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL)) {
+        const char* reason = dlerror();
+        return cat(path, " cannot be loaded: ", reason ? reason : "unknown reason");
+    }
+    if (cuda_device_count() == 0)
+        return "no CUDA device is visible (driver missing, or none in CUDA_VISIBLE_DEVICES)";
+    return "";
+}
+
+} // namespace
+
+int64_t cuda_device_count() {
+    const auto& hooks = at::detail::getCUDAHooks();
+    return hooks.hasCUDA() ? hooks.deviceCount() : 0;
+}
+
+std::string load_cuda() {
+    static std::once_flag once;
+    static std::string reason;
+    std::call_once(once, [] { reason = try_load(); });
+    return reason;
+}
+
+at::Device resolve_device(const std::string& name) {
+    if (name == "cpu") return at::Device(at::kCPU);
+    int64_t index = 0;
+    const bool automatic = name == "auto" || name.empty();
+    if (!automatic && name != "cuda") {
+        const char *begin = name.data() + 5, *end = name.data() + name.size();
+        const bool numbered = name.rfind("cuda:", 0) == 0 && begin != end;
+        const auto parsed = numbered ? std::from_chars(begin, end, index) : std::from_chars_result{};
+        if (!numbered || parsed.ec != std::errc() || parsed.ptr != end || index < 0 || index > 127)
+            throw Error::config("device must be auto, cpu, cuda or cuda:N, got \"", name, "\"");
+    }
+    const std::string reason = load_cuda();
+    if (automatic && !reason.empty()) return at::Device(at::kCPU);
+    if (!reason.empty())
+        throw Error::resources("device ", name, " is not to be had: ", reason, "; use device cpu");
+    if (index >= cuda_device_count())
+        throw Error::resources("device ", name, " is not to be had: there are ", cuda_device_count(),
+                               " CUDA devices");
+    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+}
+
+} // namespace dorabench
