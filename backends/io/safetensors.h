@@ -1,6 +1,7 @@
 #pragma once
 // safetensors files (huggingface/safetensors, format section of its README): 8-byte little-endian header length, JSON
-// header, data. Read through a read-only mmap, every offset checked before use; nothing is executed. No torch here.
+// header, data. Read through a private mmap (a stray write copies a page and never reaches the file), every offset checked
+// before use; nothing is executed. No torch here.
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -25,7 +26,8 @@ struct TensorEntry {
 class SafetensorsFile {
 public:
     // Error::data (file, place, reason) for a truncated file, a header over 100 MB or not JSON, unknown dtype, shape and
-    // offsets that disagree, overlap or holes, duplicate keys, bad UTF-8.
+    // offsets that disagree, overlap or holes, duplicate keys, bad UTF-8. Stricter than the official reader in four points:
+    // repeated names, unknown fields, NUL in names and data not aligned to its dtype are refused.
     static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
     ~SafetensorsFile();
     const std::string& path() const { return path_; }
@@ -59,7 +61,7 @@ public:
     struct Place { std::shared_ptr<const SafetensorsFile> file; TensorEntry entry; };
     const std::map<std::string, Place>& tensors() const { return tensors_; }
     const Place* find(const std::string& name) const;
-    const std::vector<std::string>& files() const { return files_; } // in order, for sharding a merged copy alike
+    const std::vector<std::string>& files() const { return files_; } // paths, sorted, for sharding a merged copy alike
     bool sharded() const { return files_.size() > 1; }
 private:
     std::map<std::string, Place> tensors_;
