@@ -31,7 +31,15 @@ struct ModelShapes {
     std::string backend, name;  // "llama", "llama-7b"
     std::vector<ParameterShape> parameters; // tied tensors stand once
     int64_t layers = 0, hidden = 0, intermediate = 0, heads = 0, kv_heads = 0, head_dim = 0, vocab = 0; // for memory estimates
-    int64_t total() const;      // number of elements
+    int64_t total() const {     // number of elements
+        int64_t sum = 0;
+        for (const ParameterShape& parameter : parameters) {
+            int64_t elements = 1;
+            for (int64_t size : parameter.shape) elements *= size;
+            sum += elements;
+        }
+        return sum;
+    }
 };
 
 class Backend {
