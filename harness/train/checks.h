@@ -13,6 +13,8 @@ struct CheckResult { std::string name, status; /* passed | failed | not applicab
 CheckResult check_identity(Backend& backend, AdapterSet& adapter, const Ids& probe);
 // every trainable group has had a gradient and has moved; names the group that did not
 CheckResult check_liveness(const TrainOutcome& outcome);
+// the saved file holds exactly the trainable tensors (VeRA's frozen projections may lie beside them)
+CheckResult check_keys(AdapterSet& adapter, const std::string& folder);
 // saves, loads into the same adapter after disturbing it, and compares logits bit for bit
 CheckResult check_reload(Backend& backend, AdapterSet& adapter, const Ids& probe, const std::string& folder);
 // largest |Δlogit| between unmerged and merged (weights replaced in memory, then restored)

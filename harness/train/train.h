@@ -36,5 +36,10 @@ TrainOutcome train(Backend& backend, AdapterSet& adapter, const TrainSettings& s
 // Learning rate factor of HF's schedulers at 0-based step.
 double schedule_factor(const TrainSettings& settings, int64_t step, int64_t total_steps);
 int64_t total_steps(const TrainSettings& settings, int64_t examples);
+// The same where an epoch's steps are known (several sources, packing).
+int64_t total_steps_of(const TrainSettings& settings, int64_t steps_per_epoch);
+
+// Deletes folder/checkpoint: for a run whose adapter has been saved and checked.
+void remove_checkpoints(const std::string& folder);
 
 } // namespace dorabench

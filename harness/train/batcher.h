@@ -1,0 +1,34 @@
+#pragma once
+// Which rows a step trains on: a pure function of (seed, step), so that resuming needs no sampler state but
+// the step. An epoch's order comes from the stream "data-epoch<e>"; the last batch of an epoch may be short
+// (as HF's drop_last=False). Several sources (tasks trained jointly): each batch comes from one source; an
+// epoch has one entry for every batch of every source, shuffled (VL-Adapter's multitask loader).
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace dorabench {
+
+class Batcher {
+public:
+    struct Options {
+        int64_t batch_size = 16;
+        std::vector<int64_t> batch_size_of; // per source; 0 or absent: batch_size
+        bool shuffle = true;                // false: the data's order, source after source
+        uint64_t seed = 0;
+    };
+    Batcher(const std::vector<int>& source_of /* one per row */, Options options);
+    int64_t batches_per_epoch() const { return batches_per_epoch_; }
+    std::vector<int64_t> batch(int64_t step); // row numbers
+
+private:
+    void make_epoch(int64_t epoch);
+    int64_t batch_size(size_t source) const;
+
+    Options options_;
+    std::vector<std::vector<int64_t>> rows_of_; // per source
+    int64_t batches_per_epoch_ = 0, epoch_ = -1;
+    std::vector<std::vector<int64_t>> batches_; // of epoch_
+};
+
+} // namespace dorabench
