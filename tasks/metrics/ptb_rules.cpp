@@ -42,7 +42,7 @@ void add_words(std::vector<PtbRule>& rules) {
     rules.push_back({kTag, false, PtbAction::join_spaces, "", "<"});
     // the part before a short form: what follows counts for the length, not for the token
     rules.push_back({"(" + kWord + ")" + short_form, true, PtbAction::keep, ""});
-    rules.push_back({"(" + kLetter + kAlnum + "*"*?)n(?:" + kApos + "|`)t" + end, true});
+    rules.push_back({"(" + kLetter + kAlnum + "*?)n(?:" + kApos + "|`)t" + end, true});
     rules.push_back({kWord});
     rules.push_back({kApos + "n" + kApos + "|(?:" + kApos + "n|ol" + kApos + "|" + kApos + "(?:em|cause|till?|[2-9]0s)|c" + kApos + "mon|o" +
                          kApos + "er|dunkin" + kApos + "|somethin" + kApos + "|cap" + kApos + "n|c" + kApos + "est)" + end,
