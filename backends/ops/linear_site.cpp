@@ -1,4 +1,5 @@
 #include "backends/ops/linear_site.h"
+#include "backends/ops/adapted_linear.h"
 
 namespace dorabench {
 
@@ -16,6 +17,25 @@ at::Tensor LinearSite::forward(const at::Tensor& x) const {
 }
 
 std::vector<at::Tensor> forward_shared(std::span<LinearSite* const> sites, const at::Tensor& x) {
+    // A site without an adapter may stand among adapted ones; where none is adapted, or one cannot be
+    // described or is itself trained, every site goes on its own.
+    std::vector<AdaptedSite> plain(sites.size());
+    std::vector<const AdaptedSite*> described;
+    size_t adapted = 0;
+    for (size_t i = 0; i < sites.size(); ++i) {
+        const FrozenLinear& base = sites[i]->base();
+        const AdaptedSite* site = &plain[i];
+        if (sites[i]->layer()) {
+            site = sites[i]->layer()->adapted(base);
+            if (site) ++adapted;
+        } else {
+            plain[i].weight = base.weight();
+            plain[i].bias = base.bias();
+        }
+        if (!site || base.weight().requires_grad()) break;
+        described.push_back(site);
+    }
+    if (adapted > 0 && described.size() == sites.size()) return adapted_linear(described, x);
     std::vector<at::Tensor> outputs;
     outputs.reserve(sites.size());
     for (const LinearSite* site : sites) outputs.push_back(site->forward(x));

@@ -26,9 +26,13 @@ private:
 };
 
 // One site's adapter. Owns its trainable tensors; decides itself how it calls the base product.
+struct AdaptedSite; // adapted_linear.h
 class AdapterLayer {
 public:
     virtual ~AdapterLayer() = default;
+    // This layer as the fused product of adapted_linear.h knows it, ready for one forward pass, so that forward_shared can
+    // run several over one x together; null: the layer is called on its own.
+    virtual const AdaptedSite* adapted(const FrozenLinear& /*base*/) { return nullptr; }
     virtual at::Tensor forward(const at::Tensor& x, const FrozenLinear& base) = 0; // [..., in] -> [..., out], bias included
     virtual at::Tensor merged_weight(const FrozenLinear& base) const = 0;          // float32 [out, in]
 };
