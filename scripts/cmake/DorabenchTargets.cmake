@@ -109,6 +109,29 @@ function(dorabench_cuda_object)
     endif()
 endfunction()
 
+# Images and video: OpenCV (four modules and no more: others load a second protobuf, which crashes beside LibTorch) and FFmpeg,
+# in a shared object that is loaded when a picture is first asked for.
+function(dorabench_media_object)
+    if(DORABENCH_MEDIA STREQUAL "OFF")
+        return()
+    endif()
+    find_package(OpenCV QUIET COMPONENTS core imgcodecs)
+    pkg_check_modules(FFMPEG QUIET IMPORTED_TARGET libavformat libavcodec libavutil libswscale)
+    if(NOT OpenCV_FOUND OR NOT FFMPEG_FOUND)
+        if(DORABENCH_MEDIA STREQUAL "ON")
+            message(FATAL_ERROR "DORABENCH_MEDIA=ON needs OpenCV (core, imgcodecs) and FFmpeg's libraries: run scripts/setup")
+        endif()
+        message(STATUS "Media: not built (no OpenCV or FFmpeg)")
+        return()
+    endif()
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/backends/media/object/*.cpp)
+    add_library(dorabench_media_object SHARED ${sources})
+    set_target_properties(dorabench_media_object PROPERTIES OUTPUT_NAME dorabench_media LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+    target_include_directories(dorabench_media_object PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(dorabench_media_object PRIVATE dorabench_media opencv_core opencv_imgcodecs PkgConfig::FFMPEG)
+    target_link_options(dorabench_media_object PRIVATE LINKER:--exclude-libs,ALL)
+endfunction()
+
 # Task specs and tables that the program reads at run time lie beside it: linked into the build tree (beside the test
 # programs too), copied when installed.
 function(dorabench_runtime_files)

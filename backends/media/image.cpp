@@ -1,0 +1,161 @@
+#include "backends/media/image.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace dorabench {
+namespace {
+
+constexpr int kFractionBits = 32 - 8 - 2; // PIL's: 8 bits of value, 2 of headroom for overshoot
+
+double bicubic(double x) { // Keys' kernel with a = -0.5
+    constexpr double a = -0.5;
+    x = std::abs(x);
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+    return 0;
+}
+
+struct Taps { // for each output position: first input position and fixed-point weights
+    int most = 0;
+    std::vector<int> first, count;
+    std::vector<int32_t> weight; // [out, most]
+};
+
+Taps make_taps(int in, int out) {
+    double scale = static_cast<double>(in) / out, stretch = std::max(scale, 1.0), support = 2.0 * stretch;
+    Taps taps;
+    taps.most = static_cast<int>(std::ceil(support)) * 2 + 1;
+    taps.first.resize(out);
+    taps.count.resize(out);
+    taps.weight.assign(static_cast<size_t>(out) * taps.most, 0);
+    std::vector<double> raw(taps.most);
+    for (int at = 0; at < out; ++at) {
+        double center = (at + 0.5) * scale;
+        int first = std::max(0, static_cast<int>(center - support + 0.5));
+        int count = std::min(in, static_cast<int>(center + support + 0.5)) - first;
+        double sum = 0;
+        for (int i = 0; i < count; ++i) sum += raw[i] = bicubic((i + first - center + 0.5) / stretch);
+        for (int i = 0; i < count; ++i) {
+            double value = (sum != 0 ? raw[i] / sum : raw[i]) * (1 << kFractionBits);
+            taps.weight[static_cast<size_t>(at) * taps.most + i] =
+                static_cast<int32_t>(value < 0 ? value - 0.5 : value + 0.5);
+        }
+        taps.first[at] = first;
+        taps.count[at] = count;
+    }
+    return taps;
+}
+
+uint8_t to_byte(int32_t fixed) { return static_cast<uint8_t>(std::clamp(fixed >> kFractionBits, 0, 255)); }
+
+Image resize_columns(const Image& image, int width) {
+    Taps taps = make_taps(image.width, width);
+    Image out{width, image.height, std::vector<uint8_t>(static_cast<size_t>(width) * image.height * 3)};
+    for (int y = 0; y < image.height; ++y) {
+        const uint8_t* row = image.rgb.data() + static_cast<size_t>(y) * image.width * 3;
+        uint8_t* to = out.rgb.data() + static_cast<size_t>(y) * width * 3;
+        for (int x = 0; x < width; ++x) {
+            const int32_t* weight = taps.weight.data() + static_cast<size_t>(x) * taps.most;
+            const uint8_t* from = row + taps.first[x] * 3;
+            int32_t r = 1 << (kFractionBits - 1), g = r, b = r;
+            for (int i = 0; i < taps.count[x]; ++i, from += 3) {
+                r += from[0] * weight[i];
+                g += from[1] * weight[i];
+                b += from[2] * weight[i];
+            }
+            to[x * 3] = to_byte(r);
+            to[x * 3 + 1] = to_byte(g);
+            to[x * 3 + 2] = to_byte(b);
+        }
+    }
+    return out;
+}
+
+Image resize_rows(const Image& image, int height) {
+    Taps taps = make_taps(image.height, height);
+    size_t row = static_cast<size_t>(image.width) * 3;
+    Image out{image.width, height, std::vector<uint8_t>(row * height)};
+    std::vector<int32_t> sums(row);
+    for (int y = 0; y < height; ++y) {
+        std::fill(sums.begin(), sums.end(), 1 << (kFractionBits - 1));
+        for (int i = 0; i < taps.count[y]; ++i) {
+            int32_t weight = taps.weight[static_cast<size_t>(y) * taps.most + i];
+            const uint8_t* from = image.rgb.data() + (taps.first[y] + i) * row;
+            for (size_t x = 0; x < row; ++x) sums[x] += from[x] * weight;
+        }
+        uint8_t* to = out.rgb.data() + y * row;
+        for (size_t x = 0; x < row; ++x) to[x] = to_byte(sums[x]);
+    }
+    return out;
+}
+
+} // namespace
+
+Image resize_bicubic(const Image& image, int width, int height) {
+    Image out = image;
+    bool rows_first = static_cast<int64_t>(image.height) * width > static_cast<int64_t>(image.width) * height;
+    if (rows_first && height != image.height) out = resize_rows(out, height);
+    if (width != image.width) out = resize_columns(out, width);
+    if (!rows_first && height != image.height) out = resize_rows(out, height);
+    return out;
+}
+
+Image resize_shorter_side(const Image& image, int side) {
+    int64_t shorter = std::min(image.width, image.height), longer = std::max(image.width, image.height);
+    // a strip a million times longer than wide would otherwise ask for any amount of memory
+    int other =
+        static_cast<int>(std::clamp<int64_t>(side * longer / std::max<int64_t>(shorter, 1), 1, 1 << 15));
+    return image.width <= image.height ? resize_bicubic(image, side, other)
+                                       : resize_bicubic(image, other, side);
+}
+
+Image center_crop(const Image& image, int side) {
+    Image out{side, side, std::vector<uint8_t>(static_cast<size_t>(side) * side * 3)};
+    auto floor_half = [](int n) { return n >= 0 ? n / 2 : -((1 - n) / 2); };
+    int left = floor_half(image.width - side), top = floor_half(image.height - side);
+    for (int y = 0; y < side; ++y) {
+        int from_y = y + top;
+        if (from_y < 0 || from_y >= image.height) continue;
+        int x0 = std::max(0, -left), x1 = std::min(side, image.width - left);
+        if (x1 <= x0) continue;
+        std::memcpy(&out.rgb[(static_cast<size_t>(y) * side + x0) * 3],
+                    &image.rgb[(static_cast<size_t>(from_y) * image.width + x0 + left) * 3],
+                    static_cast<size_t>(x1 - x0) * 3);
+    }
+    return out;
+}
+
+Image pad_to_square(const Image& image, std::array<uint8_t, 3> colour) {
+    if (image.width == image.height) return image;
+    int side = std::max(image.width, image.height);
+    Image out{side, side, std::vector<uint8_t>(static_cast<size_t>(side) * side * 3)};
+    for (size_t i = 0; i < out.rgb.size(); ++i) out.rgb[i] = colour[i % 3];
+    int left = (side - image.width) / 2, top = (side - image.height) / 2;
+    for (int y = 0; y < image.height; ++y)
+        std::memcpy(&out.rgb[(static_cast<size_t>(y + top) * side + left) * 3],
+                    &image.rgb[static_cast<size_t>(y) * image.width * 3],
+                    static_cast<size_t>(image.width) * 3);
+    return out;
+}
+
+std::vector<float> normalise(const Image& image, const std::array<float, 3>& mean,
+                             const std::array<float, 3>& std_) {
+    size_t plane = static_cast<size_t>(image.width) * image.height;
+    std::vector<float> out(plane * 3);
+    for (size_t channel = 0; channel < 3; ++channel) {
+        float table[256]; // one division a value, not a pixel
+        for (int value = 0; value < 256; ++value)
+            table[value] = (static_cast<float>(value) * (1.0f / 255.0f) - mean[channel]) / std_[channel];
+        for (size_t i = 0; i < plane; ++i) out[channel * plane + i] = table[image.rgb[i * 3 + channel]];
+    }
+    return out;
+}
+
+Image clip_crop(const Image& image, int side) { return center_crop(resize_shorter_side(image, side), side); }
+
+Image clip_pad(const Image& image, int side) {
+    return clip_crop(pad_to_square(image, kClipMeanColour), side);
+}
+
+} // namespace dorabench

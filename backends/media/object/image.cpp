@@ -1,0 +1,122 @@
+// Images through OpenCV. Only core and imgcodecs: OpenCV's dnn, video and objdetect load a second protobuf,
+// which crashes beside LibTorch.
+#include "backends/media/object/object.h"
+#include "harness/base/error.h"
+#include "harness/base/files.h"
+#include <cstring>
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+#include <optional>
+
+namespace dorabench {
+namespace {
+
+struct Size {
+    int64_t width = 0, height = 0;
+};
+
+uint32_t be(const std::string& bytes, size_t at, int count) {
+    uint32_t value = 0;
+    for (int i = 0; i < count; ++i) value = value << 8 | static_cast<uint8_t>(bytes[at + i]);
+    return value;
+}
+
+uint32_t le(const std::string& bytes, size_t at, int count) {
+    uint32_t value = 0;
+    for (int i = count - 1; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + i]);
+    return value;
+}
+
+std::optional<Size> jpeg_size(const std::string& bytes) {
+    size_t at = 2;
+    while (at + 9 < bytes.size()) {
+        if (static_cast<uint8_t>(bytes[at]) != 0xFF) return std::nullopt;
+        auto marker = static_cast<uint8_t>(bytes[at + 1]);
+        if (marker == 0xFF) {
+            ++at;
+            continue;
+        }
+        if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {
+            at += 2;
+            continue;
+        }
+        bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+        if (frame) return Size{be(bytes, at + 7, 2), be(bytes, at + 5, 2)};
+        at += 2 + be(bytes, at + 2, 2);
+    }
+    return std::nullopt;
+}
+
+std::optional<Size> webp_size(const std::string& bytes) {
+    if (bytes.size() < 30) return std::nullopt;
+    std::string kind = bytes.substr(12, 4);
+    if (kind == "VP8X") return Size{le(bytes, 24, 3) + 1, le(bytes, 27, 3) + 1};
+    if (kind == "VP8 ") return Size{le(bytes, 26, 2) & 0x3FFF, le(bytes, 28, 2) & 0x3FFF};
+    if (kind == "VP8L") {
+        uint32_t bits = le(bytes, 21, 4);
+        return Size{(bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1};
+    }
+    return std::nullopt;
+}
+
+// The size that the header states, before a byte of pixels is unpacked. nullopt: not one of the formats known
+// here.
+std::optional<Size> stated_size(const std::string& bytes) {
+    auto begins = [&](const char* magic, size_t n) {
+        return bytes.size() > n && std::memcmp(bytes.data(), magic, n) == 0;
+    };
+    if (begins("\x89PNG\r\n\x1a\n", 8) && bytes.size() >= 24) return Size{be(bytes, 16, 4), be(bytes, 20, 4)};
+    if (begins("\xFF\xD8", 2)) return jpeg_size(bytes);
+    if (begins("RIFF", 4) && bytes.size() > 12 && bytes.compare(8, 4, "WEBP") == 0) return webp_size(bytes);
+    if (begins("BM", 2) && bytes.size() > 26) return Size{le(bytes, 18, 4), le(bytes, 22, 4)};
+    return std::nullopt;
+}
+
+} // namespace
+
+Image decode_image_bytes(const std::string& bytes, const std::string& name, const MediaLimits& limits) {
+    if (bytes.empty()) throw Error::data(name, ": the file is empty");
+    std::optional<Size> size = stated_size(bytes);
+    if (!size)
+        throw Error::data(
+            name,
+            ": not a complete JPEG, PNG, WebP or BMP picture (its first bytes say so, whatever its name)");
+    if (size->width < 1 || size->height < 1 || size->width > limits.max_pixels / size->height)
+        throw Error::data(name, ": the header states ", size->width, " x ", size->height,
+                          " pixels, the limit is ", limits.max_pixels, " in all");
+    cv::Mat pixels;
+    try {
+        cv::Mat raw(1, static_cast<int>(bytes.size()), CV_8U, const_cast<char*>(bytes.data()));
+        pixels = cv::imdecode(raw, cv::IMREAD_COLOR); // BGR, 8 bits, upright by EXIF, without alpha
+    } catch (const cv::Exception& error) {
+        throw Error::data(name, ": cannot be decoded (", error.err, ")");
+    }
+    if (pixels.empty() || pixels.type() != CV_8UC3)
+        throw Error::data(name, ": cannot be decoded (truncated or damaged)");
+    Image image{pixels.cols, pixels.rows,
+                std::vector<uint8_t>(static_cast<size_t>(pixels.cols) * pixels.rows * 3)};
+    for (int y = 0; y < pixels.rows; ++y) {
+        const uint8_t* from = pixels.ptr<uint8_t>(y);
+        uint8_t* to = image.rgb.data() + static_cast<size_t>(y) * pixels.cols * 3;
+        for (int x = 0; x < pixels.cols; ++x) {
+            to[x * 3] = from[x * 3 + 2];
+            to[x * 3 + 1] = from[x * 3 + 1];
+            to[x * 3 + 2] = from[x * 3];
+        }
+    }
+    return image;
+}
+
+void write_png_file(const std::string& path, const Image& image) {
+    cv::Mat pixels(image.height, image.width, CV_8UC3);
+    for (size_t i = 0; i < image.rgb.size(); i += 3)
+        for (size_t c = 0; c < 3; ++c) pixels.data[i + c] = image.rgb[i + 2 - c];
+    std::vector<uint8_t> bytes;
+    if (!cv::imencode(".png", pixels, bytes)) throw Error::internal(path, ": PNG encoding failed");
+    write_file_atomic(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+std::string opencv_version() { return CV_VERSION; }
+void limit_opencv_threads() { cv::setNumThreads(1); } // one pool of threads a process: LibTorch's
+
+} // namespace dorabench

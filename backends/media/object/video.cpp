@@ -1,0 +1,329 @@
+// Videos through FFmpeg's libraries: frame-exact by presentation time.
+#include "backends/media/object/object.h"
+#include "harness/base/error.h"
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <memory>
+extern "C" {
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/display.h>
+#include <libavutil/imgutils.h>
+#include <libavutil/opt.h>
+#include <libswscale/swscale.h>
+}
+
+namespace dorabench {
+namespace {
+
+std::string reason(int code) {
+    char text[AV_ERROR_MAX_STRING_SIZE] = {};
+    av_strerror(code, text, sizeof text);
+    return text;
+}
+
+struct PacketDelete {
+    void operator()(AVPacket* p) const { av_packet_free(&p); }
+};
+struct FrameDelete {
+    void operator()(AVFrame* f) const { av_frame_free(&f); }
+};
+struct CodecDelete {
+    void operator()(AVCodecContext* c) const { avcodec_free_context(&c); }
+};
+struct ScaleDelete {
+    void operator()(SwsContext* s) const { sws_freeContext(s); }
+};
+using PacketPtr = std::unique_ptr<AVPacket, PacketDelete>;
+using FramePtr = std::unique_ptr<AVFrame, FrameDelete>;
+
+using Clock = std::chrono::steady_clock;
+
+// An opened file with its best video stream. Local files alone: the protocol list keeps playlists and
+// references inside a container from opening anything else.
+class Input {
+public:
+    Input(const std::string& path, double max_seconds)
+        : path_(path),
+          deadline_(Clock::now() +
+                    std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(max_seconds))) {
+        av_log_set_level(AV_LOG_QUIET);
+        std::error_code ignored;
+        if (!std::filesystem::is_regular_file(path, ignored)) throw Error::data(path, ": no such file");
+        context_ = avformat_alloc_context();
+        context_->interrupt_callback = {[](void* self) { return static_cast<Input*>(self)->late() ? 1 : 0; },
+                                        this};
+        AVDictionary* options = nullptr;
+        av_dict_set(&options, "protocol_whitelist", "file", 0);
+        int code = avformat_open_input(&context_, ("file:" + path).c_str(), nullptr, &options);
+        av_dict_free(&options);
+        if (code < 0)
+            throw Error::data(path, ": not a readable video (", reason(code),
+                              ")"); // open_input freed the context
+        code = avformat_find_stream_info(context_, nullptr);
+        if (code >= 0) code = av_find_best_stream(context_, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+        if (code < 0) {
+            avformat_close_input(&context_);
+            throw Error::data(path, ": has no video stream (", reason(code), ")");
+        }
+        stream_ = context_->streams[code];
+        for (unsigned i = 0; i < context_->nb_streams; ++i)
+            if (context_->streams[i] != stream_) context_->streams[i]->discard = AVDISCARD_ALL;
+    }
+    ~Input() { avformat_close_input(&context_); }
+    Input(const Input&) = delete;
+    bool late() const { return Clock::now() > deadline_; }
+    AVFormatContext* context() const { return context_; }
+    AVStream* stream() const { return stream_; }
+    double seconds(int64_t time) const { return static_cast<double>(time) * av_q2d(stream_->time_base); }
+    // Degrees that the picture is to be turned clockwise to stand upright: 0, 90, 180 or 270.
+    int rotation() const {
+        size_t size = 0;
+        const uint8_t* matrix = av_stream_get_side_data(stream_, AV_PKT_DATA_DISPLAYMATRIX, &size);
+        if (!matrix || size < 9 * sizeof(int32_t)) return 0;
+        double degrees = -av_display_rotation_get(reinterpret_cast<const int32_t*>(matrix));
+        if (std::isnan(degrees)) return 0;
+        return static_cast<int>(std::lround(degrees / 90.0) % 4 + 4) % 4 * 90;
+    }
+
+private:
+    std::string path_;
+    Clock::time_point deadline_;
+    AVFormatContext* context_ = nullptr;
+    AVStream* stream_ = nullptr;
+};
+
+Image turn(const Image& image, int degrees) {
+    if (degrees == 0) return image;
+    bool swap = degrees != 180;
+    Image out{swap ? image.height : image.width, swap ? image.width : image.height,
+              std::vector<uint8_t>(image.rgb.size())};
+    for (int y = 0; y < out.height; ++y)
+        for (int x = 0; x < out.width; ++x) {
+            int from_x = degrees == 90 ? y : degrees == 180 ? image.width - 1 - x : image.width - 1 - y;
+            int from_y = degrees == 90 ? image.height - 1 - x : degrees == 180 ? image.height - 1 - y : x;
+            const uint8_t* from = &image.rgb[(static_cast<size_t>(from_y) * image.width + from_x) * 3];
+            std::copy(from, from + 3, &out.rgb[(static_cast<size_t>(y) * out.width + x) * 3]);
+        }
+    return out;
+}
+
+class ToRgb {
+public:
+    Image convert(const AVFrame& frame) {
+        auto format = static_cast<AVPixelFormat>(frame.format);
+        scale_.reset(sws_getCachedContext(scale_.release(), frame.width, frame.height, format, frame.width,
+                                          frame.height, AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr,
+                                          nullptr));
+        if (!scale_) return {};
+        int space = frame.colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : frame.colorspace;
+        const int* from = sws_getCoefficients(space);
+        sws_setColorspaceDetails(scale_.get(), from, frame.color_range == AVCOL_RANGE_JPEG,
+                                 sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+        // swscale's vector code writes whole registers: rows of its own with room to spare, copied out after
+        int stride = (frame.width * 3 + 63) / 64 * 64;
+        buffer_.resize(static_cast<size_t>(stride) * frame.height + 64);
+        uint8_t* planes[4] = {buffer_.data()};
+        int strides[4] = {stride};
+        if (sws_scale(scale_.get(), frame.data, frame.linesize, 0, frame.height, planes, strides) !=
+            frame.height)
+            return {};
+        Image image{frame.width, frame.height,
+                    std::vector<uint8_t>(static_cast<size_t>(frame.width) * frame.height * 3)};
+        for (int y = 0; y < frame.height; ++y)
+            std::copy_n(buffer_.data() + static_cast<size_t>(y) * stride, frame.width * 3,
+                        image.rgb.data() + static_cast<size_t>(y) * frame.width * 3);
+        return image;
+    }
+
+private:
+    std::unique_ptr<SwsContext, ScaleDelete> scale_;
+    std::vector<uint8_t> buffer_;
+};
+
+std::unique_ptr<AVCodecContext, CodecDelete> open_decoder(const Input& input, const std::string& path,
+                                                          const MediaLimits& limits) {
+    const AVCodec* codec = avcodec_find_decoder(input.stream()->codecpar->codec_id);
+    if (!codec)
+        throw Error::data(path, ": no decoder for its codec (",
+                          avcodec_get_name(input.stream()->codecpar->codec_id), ")");
+    std::unique_ptr<AVCodecContext, CodecDelete> decoder(avcodec_alloc_context3(codec));
+    avcodec_parameters_to_context(decoder.get(), input.stream()->codecpar);
+    decoder->pkt_timebase = input.stream()->time_base;
+    decoder->thread_count = 2;
+    decoder->max_pixels = limits.max_pixels;
+    int code = avcodec_open2(decoder.get(), codec, nullptr);
+    if (code < 0) throw Error::data(path, ": its decoder does not open (", reason(code), ")");
+    return decoder;
+}
+
+} // namespace
+
+// A frame's fate is known when the next one's time is: it is on screen until then.
+void decode_video(const std::string& path, const MediaLimits& limits, FrameSink& sink) {
+    Input input(path, limits.max_seconds);
+    auto decoder = open_decoder(input, path, limits);
+    PacketPtr packet(av_packet_alloc());
+    FramePtr frame(av_frame_alloc()), waiting(av_frame_alloc());
+    ToRgb to_rgb;
+    int rotation = input.rotation();
+    double waiting_at = 0, first = std::numeric_limits<double>::quiet_NaN();
+    bool has_waiting = false, more = true;
+    int64_t decoded = 0;
+    auto settle = [&](double until) { // decides on the frame that waits
+        int wanted = sink.wanted(waiting_at, until);
+        if (wanted < 1) return;
+        Image image = to_rgb.convert(*waiting);
+        if (image.rgb.empty()) return;
+        image = turn(image, rotation);
+        for (int i = 0; i < wanted && more; ++i) more = sink.keep({waiting_at, image});
+    };
+    auto receive = [&] {
+        while (more && avcodec_receive_frame(decoder.get(), frame.get()) == 0) {
+            int64_t time = frame->best_effort_timestamp;
+            double at =
+                time == AV_NOPTS_VALUE ? (has_waiting ? waiting_at + 1.0 / 25 : 0) : input.seconds(time);
+            if (std::isnan(first)) first = at;
+            at -= first;
+            ++decoded;
+            if (has_waiting) {
+                if (at <= waiting_at) at = waiting_at + 1e-6; // broken times: keep the order of decoding
+                settle(at);
+                av_frame_unref(waiting.get());
+            }
+            av_frame_move_ref(waiting.get(), frame.get());
+            waiting_at = at;
+            has_waiting = true;
+        }
+    };
+    while (more && av_read_frame(input.context(), packet.get()) >= 0) {
+        if (packet->stream_index == input.stream()->index) {
+            int code = avcodec_send_packet(decoder.get(), packet.get());
+            if (code == AVERROR(EAGAIN)) {
+                receive();
+                avcodec_send_packet(decoder.get(), packet.get());
+            }
+            receive(); // a damaged packet is skipped: what else decodes is kept
+        }
+        av_packet_unref(packet.get());
+        if (input.late())
+            throw Error::data(path, ": decoding takes longer than the limit of ", limits.max_seconds, " s");
+    }
+    if (more) {
+        avcodec_send_packet(decoder.get(), nullptr);
+        receive();
+        if (more && has_waiting) settle(std::numeric_limits<double>::infinity());
+    }
+    if (decoded == 0) throw Error::data(path, ": no frame could be decoded (truncated or damaged)");
+}
+
+double scan_duration(const std::string& path) {
+    Input input(path, 60);
+    PacketPtr packet(av_packet_alloc());
+    double first = std::numeric_limits<double>::infinity(), last = 0;
+    while (av_read_frame(input.context(), packet.get()) >= 0) {
+        if (packet->stream_index == input.stream()->index && packet->pts != AV_NOPTS_VALUE) {
+            first = std::min(first, input.seconds(packet->pts));
+            last = std::max(last, input.seconds(packet->pts + std::max<int64_t>(packet->duration, 0)));
+        }
+        av_packet_unref(packet.get());
+    }
+    return std::isinf(first) ? 0 : last - first;
+}
+
+VideoInfo probe_video(const std::string& path) {
+    Input input(path, 60);
+    const AVCodecParameters& codec = *input.stream()->codecpar;
+    VideoInfo info;
+    info.rotation = input.rotation();
+    info.width = info.rotation % 180 == 0 ? codec.width : codec.height;
+    info.height = info.rotation % 180 == 0 ? codec.height : codec.width;
+    info.codec = avcodec_get_name(codec.codec_id);
+    info.container = input.context()->iformat->name;
+    if (input.stream()->duration != AV_NOPTS_VALUE) info.seconds = input.seconds(input.stream()->duration);
+    AVRational rate = input.stream()->avg_frame_rate;
+    if (rate.num > 0 && rate.den > 0) info.frames_per_second = av_q2d(rate);
+    return info;
+}
+
+std::string ffmpeg_version() { return cat("FFmpeg ", av_version_info(), " (", avcodec_license(), ")"); }
+
+namespace {
+
+void write_packets(AVCodecContext* encoder, AVFormatContext* out, AVStream* stream, const AVFrame* frame,
+                   const std::string& path) {
+    PacketPtr packet(av_packet_alloc());
+    int code = avcodec_send_frame(encoder, frame);
+    while (code >= 0 && (code = avcodec_receive_packet(encoder, packet.get())) == 0) {
+        packet->duration = 1; // else an MP4's edit list ends before its last frame
+        av_packet_rescale_ts(packet.get(), encoder->time_base, stream->time_base);
+        packet->stream_index = stream->index;
+        code = av_interleaved_write_frame(out, packet.get());
+    }
+    if (code < 0 && code != AVERROR(EAGAIN) && code != AVERROR_EOF)
+        throw Error::resources(path, ": cannot write video (", reason(code), ")");
+}
+
+void fill(AVFrame& frame, const Image& image, SwsContext* scale, int64_t number) {
+    av_frame_make_writable(&frame);
+    const uint8_t* planes[4] = {image.rgb.data()};
+    int strides[4] = {image.width * 3};
+    sws_scale(scale, planes, strides, 0, image.height, frame.data, frame.linesize);
+    frame.pts = number;
+}
+
+} // namespace
+
+void write_video_file(const std::string& path, const std::vector<Image>& frames, double frames_per_second) {
+    if (frames.empty()) throw Error::internal(path, ": a video needs a frame");
+    AVFormatContext* raw = nullptr;
+    if (avformat_alloc_output_context2(&raw, nullptr, nullptr, path.c_str()) < 0)
+        throw Error::config(path, ": no video container has this ending (mp4, avi, mkv)");
+    struct Close {
+        void operator()(AVFormatContext* c) const {
+            if (c->pb) avio_closep(&c->pb);
+            avformat_free_context(c);
+        }
+    };
+    std::unique_ptr<AVFormatContext, Close> out(raw);
+    const AVCodec* codec = avcodec_find_encoder(AV_CODEC_ID_MPEG4);
+    AVStream* stream = avformat_new_stream(raw, nullptr);
+    std::unique_ptr<AVCodecContext, CodecDelete> encoder(avcodec_alloc_context3(codec));
+    encoder->width = frames[0].width;
+    encoder->height = frames[0].height;
+    encoder->time_base = av_d2q(1.0 / frames_per_second, 1 << 16);
+    encoder->pix_fmt = AV_PIX_FMT_YUV420P;
+    encoder->bit_rate = 4'000'000;
+    encoder->flags |=
+        AV_CODEC_FLAG_BITEXACT | (raw->oformat->flags & AVFMT_GLOBALHEADER ? AV_CODEC_FLAG_GLOBAL_HEADER : 0);
+    raw->flags |= AVFMT_FLAG_BITEXACT;
+    int code = avcodec_open2(encoder.get(), codec, nullptr);
+    if (code < 0) throw Error::resources(path, ": the MPEG-4 encoder does not open (", reason(code), ")");
+    avcodec_parameters_from_context(stream->codecpar, encoder.get());
+    stream->time_base = encoder->time_base;
+    code = avio_open(&raw->pb, path.c_str(), AVIO_FLAG_WRITE);
+    if (code < 0 || (code = avformat_write_header(raw, nullptr)) < 0)
+        throw Error::resources(path, ": cannot write (", reason(code), ")");
+    std::unique_ptr<SwsContext, ScaleDelete> scale(
+        sws_getContext(encoder->width, encoder->height, AV_PIX_FMT_RGB24, encoder->width, encoder->height,
+                       AV_PIX_FMT_YUV420P, SWS_BICUBIC | SWS_ACCURATE_RND, nullptr, nullptr, nullptr));
+    FramePtr frame(av_frame_alloc());
+    frame->format = AV_PIX_FMT_YUV420P;
+    frame->width = encoder->width;
+    frame->height = encoder->height;
+    if (av_frame_get_buffer(frame.get(), 0) < 0) throw std::bad_alloc();
+    for (size_t i = 0; i < frames.size(); ++i) {
+        if (frames[i].width != encoder->width || frames[i].height != encoder->height)
+            throw Error::internal(path, ": frames differ in size");
+        fill(*frame, frames[i], scale.get(), static_cast<int64_t>(i));
+        write_packets(encoder.get(), raw, stream, frame.get(), path);
+    }
+    write_packets(encoder.get(), raw, stream, nullptr, path);
+    if ((code = av_write_trailer(raw)) < 0)
+        throw Error::resources(path, ": cannot write (", reason(code), ")");
+}
+
+} // namespace dorabench
