@@ -4,8 +4,6 @@
 
 namespace dorabench {
 
-void register_builtin(Registries& registries) {
-    registries.backends.add(llama_backend_factory());
-}
+void register_builtin(Registries& registries) { registries.backends.add(llama_backend_factory()); }
 
 } // namespace dorabench

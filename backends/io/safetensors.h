@@ -1,7 +1,7 @@
 #pragma once
-// safetensors files (huggingface/safetensors, format section of its README): 8-byte little-endian header length, JSON
-// header, data. Read through a private mmap (a stray write copies a page and never reaches the file), every offset checked
-// before use; nothing is executed. No torch here.
+// safetensors files (huggingface/safetensors, format section of its README): 8-byte little-endian header
+// length, JSON header, data. Read through a private mmap (a stray write copies a page and never reaches the
+// file), every offset checked before use; nothing is executed. No torch here.
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -25,15 +25,17 @@ struct TensorEntry {
 
 class SafetensorsFile {
 public:
-    // Error::data (file, place, reason) for a truncated file, a header over 100 MB or not JSON, unknown dtype, shape and
-    // offsets that disagree, overlap or holes, duplicate keys, bad UTF-8. Stricter than the official reader in four points:
-    // repeated names, unknown fields, NUL in names and data not aligned to its dtype are refused.
+    // Error::data (file, place, reason) for a truncated file, a header over 100 MB or not JSON, unknown
+    // dtype, shape and offsets that disagree, overlap or holes, duplicate keys, bad UTF-8. Stricter than the
+    // official reader in four points: repeated names, unknown fields, NUL in names and data not aligned to
+    // its dtype are refused.
     static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
     ~SafetensorsFile();
     const std::string& path() const { return path_; }
     const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
-    std::span<const std::byte> bytes(const TensorEntry& entry) const; // into the mapping; aligned as the file is
+    std::span<const std::byte>
+    bytes(const TensorEntry& entry) const; // into the mapping; aligned as the file is
 
 private:
     SafetensorsFile() = default;
@@ -54,22 +56,32 @@ struct TensorBytes {
 void write_safetensors(const std::string& path, std::vector<TensorBytes> tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-// A checkpoint: one safetensors file, a folder with model.safetensors, or one sharded with model.safetensors.index.json.
+// A checkpoint: one safetensors file, a folder with model.safetensors, or one sharded with
+// model.safetensors.index.json.
 class Checkpoint {
 public:
-    static Checkpoint open(const std::string& path); // file or folder; Error::data names what is missing or doubled
-    struct Place { std::shared_ptr<const SafetensorsFile> file; TensorEntry entry; };
+    static Checkpoint
+    open(const std::string& path); // file or folder; Error::data names what is missing or doubled
+    struct Place {
+        std::shared_ptr<const SafetensorsFile> file;
+        TensorEntry entry;
+    };
     const std::map<std::string, Place>& tensors() const { return tensors_; }
     const Place* find(const std::string& name) const;
-    const std::vector<std::string>& files() const { return files_; } // paths, sorted, for sharding a merged copy alike
+    const std::vector<std::string>& files() const {
+        return files_;
+    } // paths, sorted, for sharding a merged copy alike
     bool sharded() const { return files_.size() > 1; }
+
 private:
     std::map<std::string, Place> tensors_;
     std::vector<std::string> files_;
 };
 
-// A hub id ("meta-llama/Meta-Llama-3-8B") or a folder to a folder: looked for as a path, then in the local HF cache
-// ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub: refs/main or the newest snapshot). Error::data says where it looked.
+// A hub id ("meta-llama/Meta-Llama-3-8B") or a folder to a folder: looked for as a path, then in the local HF
+// cache
+// ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub: refs/main or the newest snapshot). Error::data says
+// where it looked.
 std::string resolve_checkpoint(const std::string& checkpoint);
 
 } // namespace dorabench

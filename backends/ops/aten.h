@@ -1,6 +1,6 @@
 #pragma once
-// The part of ATen that this project calls, by operator: a file that includes ATen/ATen.h compiles a third longer. Methods
-// of at::Tensor need no header beyond this one; add a line for a further at:: function.
+// The part of ATen that this project calls, by operator: a file that includes ATen/ATen.h compiles a third
+// longer. Methods of at::Tensor need no header beyond this one; add a line for a further at:: function.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>

@@ -15,8 +15,8 @@ public:
     void add(Factory factory) {
         auto [at, fresh] = entries_.emplace(factory.name, factory);
         if (!fresh)
-            throw Error(ErrorKind::plugin, cat("two ", noun_, "s are called \"", factory.name, "\": ", at->second.origin,
-                                               " and ", factory.origin));
+            throw Error(ErrorKind::plugin, cat("two ", noun_, "s are called \"", factory.name,
+                                               "\": ", at->second.origin, " and ", factory.origin));
     }
     bool has(const std::string& name) const { return entries_.count(name) > 0; }
     const Factory& get(const std::string& name) const {

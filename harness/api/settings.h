@@ -1,6 +1,6 @@
 #pragma once
-// What a user states in YAML, as plain structs with the defaults of the contract. harness/config reads, checks, dumps
-// and hashes them; everyone else only uses them. Names equal the YAML keys.
+// What a user states in YAML, as plain structs with the defaults of the contract. harness/config reads,
+// checks, dumps and hashes them; everyone else only uses them. Names equal the YAML keys.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,38 +11,41 @@
 namespace dorabench {
 
 struct BackendSettings {
-    std::string type;                  // llama | vlbart | llava | a plug-in's
-    std::string checkpoint;            // a HF folder, or a hub id found in the local HF cache; exactly one of checkpoint and shape
-    std::string shape;                 // a named shape with random weights
-    std::string tokenizer;             // where it is not in the checkpoint's folder
+    std::string type;       // llama | vlbart | llava | a plug-in's
+    std::string checkpoint; // a HF folder, or a hub id found in the local HF cache; exactly one of checkpoint
+                            // and shape
+    std::string shape;      // a named shape with random weights
+    std::string tokenizer;  // where it is not in the checkpoint's folder
     std::string vision_tower;          // llava, original layout: the vision tower's folder
     std::string dtype = "float32";     // float32 | bfloat16 | float16
     std::string device = "auto";       // auto | cpu | cuda | cuda:N
     std::string quantization = "none"; // none | nf4
     bool double_quant = true;
-    std::string attention = "sdpa";    // sdpa | math (bit-exact)
-    std::string image_processing = "pad"; // llava: pad | crop
+    std::string attention = "sdpa";             // sdpa | math (bit-exact)
+    std::string image_processing = "pad";       // llava: pad | crop
     std::map<std::string, std::string> options; // free keys of a plug-in
 };
 
 struct AdapterSettings {
-    std::string method = "none";       // none | ft | lora | dora | vera | dvora
+    std::string method = "none"; // none | ft | lora | dora | vera | dvora
     int64_t rank = 8;
-    double alpha = 0;                  // lora, dora: resolved; the YAML gives alpha, or scaling (alpha = scaling * rank)
+    double alpha = 0; // lora, dora: resolved; the YAML gives alpha, or scaling (alpha = scaling * rank)
     bool has_alpha = false, has_scaling = false;
     double scaling = 0;
     double dropout = 0;
     std::string dropout_placement = "input"; // input (NVlabs, HF PEFT) | adapter (the low-rank path alone)
     std::string norm_grad = "detached";      // detached | full
     std::vector<std::string> target_modules; // suffixes or fnmatch patterns; see target_regex
-    std::string target_regex;                // target_modules given as one string: a regular expression (full match), or "all-linear"
+    std::string target_regex; // target_modules given as one string: a regular expression (full match), or
+                              // "all-linear"
     std::vector<std::string> exclude_modules;
     std::vector<std::string> magnitude_modules; // magnitude only, no low-rank pair
-    std::vector<std::pair<std::string, int64_t>> rank_pattern; // as PEFT's: key is a suffix or regular expression, first match wins
+    std::vector<std::pair<std::string, int64_t>>
+        rank_pattern; // as PEFT's: key is a suffix or regular expression, first match wins
     std::vector<std::pair<std::string, double>> alpha_pattern;
     bool rslora = false;
-    std::string init = "kaiming";      // kaiming | gaussian | pissa | path to a PEFT adapter folder
-    double d_initial = 0.1;            // vera, dvora
+    std::string init = "kaiming"; // kaiming | gaussian | pissa | path to a PEFT adapter folder
+    double d_initial = 0.1;       // vera, dvora
     int64_t projection_prng_key = 0;
     bool save_projection = true;
     std::string magnitude_from = "dequantized"; // nf4 base: dequantized | original
@@ -64,7 +67,7 @@ struct TrainSettings {
     std::string template_name;    // YAML: template
     bool train_on_inputs = true;
     int64_t validation = 0;
-    double epochs = 0;      // exactly one of epochs and max_steps
+    double epochs = 0; // exactly one of epochs and max_steps
     int64_t max_steps = 0;
     int64_t batch_size = 16, micro_batch_size = 16;
     double learning_rate = 1e-4;
@@ -85,14 +88,16 @@ struct EvaluateSettings {
     std::vector<std::string> tasks;
     std::string template_name; // YAML: template; empty: the task's own
     int64_t num_fewshot = 0;
-    std::string chat_template; // empty: none
+    std::string chat_template;     // empty: none
     std::string mode = "generate"; // generate | loglikelihood
     int64_t num_beams = 4, max_new_tokens = 32;
-    int64_t limit = 0;             // > 0: the run is stamped partial
-    int64_t batch_size = 0;        // 0: auto
+    int64_t limit = 0;      // > 0: the run is stamped partial
+    int64_t batch_size = 0; // 0: auto
 };
 
-struct SelectSettings { std::string over, by = "validation.loss"; };
+struct SelectSettings {
+    std::string over, by = "validation.loss";
+};
 
 struct RunSettings { // one run, fully resolved
     std::string name;

@@ -25,8 +25,8 @@ struct TrainingPair {
     std::string prompt, target;
     Ids input_ids, labels; // ready-made; then prompt and target are empty
     Media media;
-    double weight = 1;     // of this example's loss (VQA soft scores)
-    std::string source;    // "file:record", for messages
+    double weight = 1;  // of this example's loss (VQA soft scores)
+    std::string source; // "file:record", for messages
 };
 
 // One training example as a backend reads it. Causal LMs: labels are aligned with input_ids (unshifted).
@@ -36,8 +36,8 @@ struct EncodedExample {
     std::vector<int64_t> segments; // packing: start index of every packed document; empty: one document
     Media media;
     double weight = 1;
-    int64_t index = 0;      // row in the data, for the order and for messages
-    int64_t cut_tokens = 0; // tokens of the prompt that max_length cut
+    int64_t index = 0;        // row in the data, for the order and for messages
+    int64_t cut_tokens = 0;   // tokens of the prompt that max_length cut
     bool lost_target = false; // no target left: dropped by the trainer, and counted
 };
 
@@ -59,9 +59,10 @@ struct GenerateOptions { // HF's names and meanings
     int64_t top_k = 0;
     uint64_t seed = 0;
     int64_t forced_eos_token_id = -1, forced_bos_token_id = -1; // -1: none
-    std::vector<std::string> stop;       // strings that end the text (few-shot)
-    // evaluation only: a regular expression whose first match decides the answer; decoding ends early once every live
-    // beam holds the same first match with text behind it (the answer cannot change any more). Empty: off
+    std::vector<std::string> stop;                              // strings that end the text (few-shot)
+    // evaluation only: a regular expression whose first match decides the answer; decoding ends early once
+    // every live beam holds the same first match with text behind it (the answer cannot change any more).
+    // Empty: off
     std::string decided;
 };
 
@@ -69,8 +70,8 @@ struct Request {
     enum class Kind { score, generate };
     Kind kind = Kind::generate;
     std::string id;
-    std::string context, continuation;  // text; generate uses context as the prompt
-    Ids context_ids, continuation_ids;  // used where has_ids
+    std::string context, continuation; // text; generate uses context as the prompt
+    Ids context_ids, continuation_ids; // used where has_ids
     bool has_ids = false;
     Media media;
     GenerateOptions generate;
@@ -82,8 +83,8 @@ struct Response {
     bool is_greedy = false;
     int64_t tokens = 0; // continuation tokens that were scored
     // generate
-    std::string text;   // without special tokens
-    Ids ids;            // new tokens up to and including the end token
+    std::string text;          // without special tokens
+    Ids ids;                   // new tokens up to and including the end token
     std::string finish_reason; // eos | length | stop | decided
     // both
     int64_t prompt_tokens = 0, cut_tokens = 0; // after and by truncation

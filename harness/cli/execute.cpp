@@ -9,8 +9,8 @@
 #include "harness/eval/evaluate.h"
 #include "harness/train/checks.h"
 #include <chrono>
-#include <csignal>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -55,8 +55,8 @@ std::vector<LoadedTask> open_tasks(const RunSettings& settings, const TaskCatalo
 }
 
 // One source's pairs, encoded; the validation rows are drawn from the first source by the run's seed.
-void add_source(const RunSettings& settings, const TaskCatalog& catalog, const Backend& backend, size_t source,
-                TrainingData& data) {
+void add_source(const RunSettings& settings, const TaskCatalog& catalog, const Backend& backend,
+                size_t source, TrainingData& data) {
     const TrainSettings& train = settings.train;
     TaskOptions options;
     options.data_dir = settings.data_dir;
@@ -88,7 +88,8 @@ void add_source(const RunSettings& settings, const TaskCatalog& catalog, const B
     }
 }
 
-TrainingData read_training_data(const RunSettings& settings, const TaskCatalog& catalog, const Backend& backend) {
+TrainingData read_training_data(const RunSettings& settings, const TaskCatalog& catalog,
+                                const Backend& backend) {
     TrainingData data;
     for (size_t source = 0; source < settings.train.data.size(); ++source) {
         add_source(settings, catalog, backend, source, data);
@@ -116,14 +117,17 @@ json train_json(const TrainOutcome& outcome) {
 void require(const CheckResult& check, std::vector<CheckResult>& checks) {
     checks.push_back(check);
     if (check.status == "failed") throw Error::check(check.name, ": ", check.message);
-    log::info("check ", check.name, ": ", check.status, check.message.empty() ? "" : " (" + check.message + ")");
+    log::info("check ", check.name, ": ", check.status,
+              check.message.empty() ? "" : " (" + check.message + ")");
 }
 
 std::vector<CheckResult> checks_from(const json& all) {
     std::vector<CheckResult> out;
     for (const auto& [name, check] : all.items())
-        out.push_back({name, check.value("status", ""), check.contains("value") && check["value"].is_number() ? check["value"].get<double>() : 0.0,
-                       check.value("message", "")});
+        out.push_back(
+            {name, check.value("status", ""),
+             check.contains("value") && check["value"].is_number() ? check["value"].get<double>() : 0.0,
+             check.value("message", "")});
     return out;
 }
 
@@ -139,7 +143,8 @@ struct Trained {
     std::vector<CheckResult> checks;
 };
 
-// Trains (or finds it done in an earlier attempt: the adapter then is loaded), saves the adapter, makes the checks.
+// Trains (or finds it done in an earlier attempt: the adapter then is loaded), saves the adapter, makes the
+// checks.
 Trained train_part(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, Backend& backend,
                    AdapterSet& adapter) {
     const RunSettings& settings = run.settings;
@@ -154,9 +159,11 @@ Trained train_part(const PlannedRun& run, RunFolder& folder, const TaskCatalog& 
         return out;
     }
     require(check_identity(backend, adapter, probe), out.checks);
-    for (const std::string& line : adapter.dead_rows()) log::warning("rows of norm 0 (their magnitude has no effect): ", line);
+    for (const std::string& line : adapter.dead_rows())
+        log::warning("rows of norm 0 (their magnitude has no effect): ", line);
     TrainingData data = read_training_data(settings, catalog, backend);
-    TrainOutcome outcome = train(backend, adapter, settings.train, data, settings.seed, folder.path(), stop_requests());
+    TrainOutcome outcome =
+        train(backend, adapter, settings.train, data, settings.seed, folder.path(), stop_requests());
     out.train = train_json(outcome);
     require(check_liveness(outcome), out.checks);
     adapter.save(adapter_folder, settings.backend.checkpoint);
@@ -187,12 +194,16 @@ json base_metrics(const PlannedRun& run) {
             {"backend", settings.backend.type},
             {"backbone", backbone_name(settings)},
             {"method", settings.adapter.method},
-            {"rank", settings.adapter.method == "ft" || settings.adapter.method == "none" ? json() : json(settings.adapter.rank)},
+            {"rank", settings.adapter.method == "ft" || settings.adapter.method == "none"
+                         ? json()
+                         : json(settings.adapter.rank)},
             {"seed", settings.seed},
             {"learning_rate", settings.train.data.empty() ? json() : json(settings.train.learning_rate)},
             {"trainable", run.count.trainable},
             {"total", total},
-            {"percent_of_total", total > 0 ? json(100.0 * static_cast<double>(run.count.trainable) / static_cast<double>(total)) : json()},
+            {"percent_of_total",
+             total > 0 ? json(100.0 * static_cast<double>(run.count.trainable) / static_cast<double>(total))
+                       : json()},
             {"stored_bytes", run.count.stored_bytes},
             {"train_seconds", nullptr},
             {"peak_memory_bytes", nullptr},
@@ -210,44 +221,55 @@ int64_t folder_bytes(const std::string& path) {
     return bytes;
 }
 
-void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& backend, std::vector<LoadedTask>& tasks,
-                   json& metrics) {
+void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& backend,
+                   std::vector<LoadedTask>& tasks, json& metrics) {
     make_folder(folder.file("samples"));
     double sum = 0;
     auto start = std::chrono::steady_clock::now();
     for (LoadedTask& loaded : tasks) {
-        std::string file_name = replace_all(std::filesystem::path(loaded.name).stem() == loaded.name
-                                                ? loaded.name
-                                                : loaded.task->name(), "/", ".");
+        std::string file_name = replace_all(
+            std::filesystem::path(loaded.name).stem() == loaded.name ? loaded.name : loaded.task->name(), "/",
+            ".");
         TaskResult result = evaluate_task(backend, *loaded.task, settings.evaluate.batch_size,
                                           folder.file("samples/" + file_name + ".jsonl"), stop_requests());
         metrics["tasks"][loaded.name] = task_result_json(result);
         metrics["tasks"][loaded.name]["fingerprint"] = loaded.task->fingerprint();
         sum += result.metrics.at(result.primary).value;
     }
-    metrics["evaluate_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    metrics["evaluate_seconds"] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!tasks.empty()) metrics["average"] = sum / static_cast<double>(tasks.size());
 }
 
-void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends, json& metrics) {
+void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends,
+             json& metrics) {
     const RunSettings& settings = run.settings;
     reset_peak_resident();
     std::vector<LoadedTask> tasks = open_tasks(settings, catalog);
     Backend& backend = backends.get(settings.backend, settings.seed);
     const std::string& method = settings.adapter.method;
-    bool changes_base = method == "ft" || settings.adapter.init == "pissa" || !settings.adapter.train_also.empty();
+    bool changes_base =
+        method == "ft" || settings.adapter.init == "pissa" || !settings.adapter.train_also.empty();
     struct Guard { // whatever ends this run, the next one gets a clean backbone
-        Backend& backend; BackendCache& cache; bool drop;
+        Backend& backend;
+        BackendCache& cache;
+        bool drop;
         ~Guard() {
-            if (drop) { cache.drop(); return; }
+            if (drop) {
+                cache.drop();
+                return;
+            }
             for (LinearSite* site : backend.sites()) site->detach();
         }
     } guard{backend, backends, changes_base};
     std::unique_ptr<AdapterSet> adapter;
     if (method != "none") adapter = attach_adapter(backend, settings.adapter, settings.seed);
-    folder.write_json("provenance.json", provenance_json(settings, tasks.size() ? &backend : nullptr, catalog));
+    folder.write_json("provenance.json",
+                      provenance_json(settings, tasks.size() ? &backend : nullptr, catalog));
     if (!settings.train.data.empty()) {
-        if (!adapter) throw Error::config("adapter.method: training needs a method, got none; leave the train section out to evaluate the base");
+        if (!adapter)
+            throw Error::config("adapter.method: training needs a method, got none; leave the train section "
+                                "out to evaluate the base");
         backend.set_gradient_checkpointing(settings.train.gradient_checkpointing);
         Trained trained = train_part(run, folder, catalog, backend, *adapter);
         metrics["train"] = trained.train;
@@ -263,7 +285,9 @@ void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalo
     }
     backend.set_training(false);
     evaluate_part(settings, folder, backend, tasks, metrics);
-    metrics["peak_memory_bytes"] = std::max(peak_resident_bytes(), metrics.contains("train") ? metrics["train"].value("peak_bytes", int64_t(0)) : 0);
+    metrics["peak_memory_bytes"] =
+        std::max(peak_resident_bytes(),
+                 metrics.contains("train") ? metrics["train"].value("peak_bytes", int64_t(0)) : 0);
 }
 
 } // namespace
@@ -280,9 +304,11 @@ void watch_stop_signals() {
 
 Backend& BackendCache::get(const BackendSettings& settings, uint64_t seed) {
     // random weights depend on the seed, a checkpoint's do not
-    std::string key = cat(settings.type, '\n', settings.checkpoint, '\n', settings.shape, '\n', settings.tokenizer, '\n', settings.vision_tower, '\n',
-                          settings.dtype, '\n', settings.device, '\n', settings.quantization, settings.double_quant, '\n',
-                          settings.attention, '\n', settings.image_processing, '\n', settings.shape.empty() ? 0 : seed);
+    std::string key =
+        cat(settings.type, '\n', settings.checkpoint, '\n', settings.shape, '\n', settings.tokenizer, '\n',
+            settings.vision_tower, '\n', settings.dtype, '\n', settings.device, '\n', settings.quantization,
+            settings.double_quant, '\n', settings.attention, '\n', settings.image_processing, '\n',
+            settings.shape.empty() ? 0 : seed);
     for (const auto& [name, value] : settings.options) key += cat('\n', name, '=', value);
     if (!backend_ || key != key_) {
         backend_.reset();
@@ -292,7 +318,8 @@ Backend& BackendCache::get(const BackendSettings& settings, uint64_t seed) {
     return *backend_;
 }
 
-RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends) {
+RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
+                     BackendCache& backends) {
     if (folder.finished()) return RunState::skipped_done;
     if (!folder.try_lock()) return RunState::busy_elsewhere;
     if (folder.finished()) return RunState::skipped_done;
@@ -307,7 +334,8 @@ RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog
     try {
         write_file_atomic(folder.file("config.yaml"), settings_yaml(run.settings));
         folder.write_json("metrics.json", metrics);
-        log::info("run ", run.id, ": ", run.settings.adapter.method, " on ", backbone_name(run.settings), ", seed ", run.settings.seed);
+        log::info("run ", run.id, ": ", run.settings.adapter.method, " on ", backbone_name(run.settings),
+                  ", seed ", run.settings.seed);
         execute(run, folder, catalog, backends, metrics);
         record("done", "");
         return RunState::done;
@@ -317,7 +345,9 @@ RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog
         throw;
     } catch (const std::bad_alloc&) {
         record("failed", "out of memory");
-        throw Error::resources("run ", run.id, ": out of memory; a smaller micro_batch_size or gradient_checkpointing: true needs less");
+        throw Error::resources(
+            "run ", run.id,
+            ": out of memory; a smaller micro_batch_size or gradient_checkpointing: true needs less");
     } catch (const std::exception& error) {
         std::string message = error.what();
         message = message.substr(0, message.find("\nException raised from"));

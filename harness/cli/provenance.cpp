@@ -17,8 +17,8 @@ namespace {
 
 using nlohmann::json;
 
-// A checkpoint of up to 2 GiB is hashed whole; of a larger one the headers are, which name every tensor, shape and offset:
-// reading 16 GB for each run would cost more than many evaluations.
+// A checkpoint of up to 2 GiB is hashed whole; of a larger one the headers are, which name every tensor,
+// shape and offset: reading 16 GB for each run would cost more than many evaluations.
 json checkpoint_json(const std::string& checkpoint) {
     std::string folder = resolve_checkpoint(checkpoint);
     Checkpoint opened = Checkpoint::open(folder);
@@ -39,7 +39,8 @@ json checkpoint_json(const std::string& checkpoint) {
         described += '\n';
     }
     for (auto& [name, file] : files.items())
-        if (file.contains("sha256_of_names_and_shapes")) file["sha256_of_names_and_shapes"] = sha256_hex(described);
+        if (file.contains("sha256_of_names_and_shapes"))
+            file["sha256_of_names_and_shapes"] = sha256_hex(described);
     return files;
 }
 
@@ -65,10 +66,12 @@ json provenance_json(const RunSettings& settings, const Backend* backend, const 
                 {"threads", at::get_num_threads()},
                 {"data", json::object()},
                 {"checkpoint", json()}};
-    if (!settings.backend.checkpoint.empty()) out["checkpoint"] = checkpoint_json(settings.backend.checkpoint);
+    if (!settings.backend.checkpoint.empty())
+        out["checkpoint"] = checkpoint_json(settings.backend.checkpoint);
     if (backend && backend->tokenizer()) out["tokenizer"] = backend->tokenizer()->fingerprint();
     for (const DataSource& source : settings.train.data)
-        if (exists(source.name) && !is_folder(source.name)) out["data"][source.name] = sha256_file(source.name);
+        if (exists(source.name) && !is_folder(source.name))
+            out["data"][source.name] = sha256_file(source.name);
     return out;
 }
 

@@ -6,7 +6,8 @@
 
 namespace dorabench {
 
-nlohmann::json provenance_json(const RunSettings& settings, const Backend* backend, const TaskCatalog& catalog);
+nlohmann::json provenance_json(const RunSettings& settings, const Backend* backend,
+                               const TaskCatalog& catalog);
 std::string utc_now();          // 2026-11-23T01:40:00Z
 std::string libtorch_version(); // of the library in this process
 

@@ -1,5 +1,5 @@
-// run (and sweep): plan, train, evaluate, record, print the table, write the report. Run again after any interruption, it
-// finishes what is missing and repeats nothing.
+// run (and sweep): plan, train, evaluate, record, print the table, write the report. Run again after any
+// interruption, it finishes what is missing and repeats nothing.
 #include "harness/base/env.h"
 #include "harness/base/log.h"
 #include "harness/base/text.h"
@@ -27,9 +27,14 @@ void print_plan(const RunPlan& plan, const Globals& globals) {
         for (const PlannedRun& run : plan.runs) {
             json axes = json::object();
             for (const Assignment& axis : run.assignments) axes[axis.key] = axis.yaml;
-            runs.push_back({{"id", run.id}, {"method", run.settings.adapter.method}, {"rank", run.settings.adapter.rank},
-                            {"seed", run.settings.seed}, {"axes", axes}, {"trainable", run.count.trainable},
-                            {"total", run.count.base + run.count.added}, {"memory_bytes", run.memory.total()}});
+            runs.push_back({{"id", run.id},
+                            {"method", run.settings.adapter.method},
+                            {"rank", run.settings.adapter.rank},
+                            {"seed", run.settings.seed},
+                            {"axes", axes},
+                            {"trainable", run.count.trainable},
+                            {"total", run.count.base + run.count.added},
+                            {"memory_bytes", run.memory.total()}});
         }
         std::cout << json{{"name", plan.name}, {"runs", runs}}.dump(2) << "\n";
         return;
@@ -40,22 +45,36 @@ void print_plan(const RunPlan& plan, const Globals& globals) {
         const RunSettings& settings = run.settings;
         int64_t total = run.count.base + run.count.added;
         bool ranked = settings.adapter.method != "ft" && settings.adapter.method != "none";
-        table.rows.push_back({run.id, settings.adapter.method, ranked ? cat(settings.adapter.rank) : "-", cat(settings.seed),
-                              with_commas(run.count.trainable),
-                              fixed(total ? 100.0 * static_cast<double>(run.count.trainable) / static_cast<double>(total) : 0, 4),
-                              human_bytes(static_cast<double>(run.memory.total())),
-                              exists(settings.results + "/runs/" + run.id + "/metrics.json") ? "begun" : "to do"});
+        table.rows.push_back(
+            {run.id, settings.adapter.method, ranked ? cat(settings.adapter.rank) : "-", cat(settings.seed),
+             with_commas(run.count.trainable),
+             fixed(total ? 100.0 * static_cast<double>(run.count.trainable) / static_cast<double>(total) : 0,
+                   4),
+             human_bytes(static_cast<double>(run.memory.total())),
+             exists(settings.results + "/runs/" + run.id + "/metrics.json") ? "begun" : "to do"});
     }
-    std::cout << plan.name << ": " << plan.runs.size() << (plan.runs.size() == 1 ? " run\n" : " runs\n") << render(table, "text");
+    std::cout << plan.name << ": " << plan.runs.size() << (plan.runs.size() == 1 ? " run\n" : " runs\n")
+              << render(table, "text");
 }
 
-// --jobs: N processes work through the same plan; the locks on the run folders share it out, and each maps the same frozen
-// weights. Threads are divided among them.
+// --jobs: N processes work through the same plan; the locks on the run folders share it out, and each maps
+// the same frozen weights. Threads are divided among them.
 void run_workers(const RunOptions& options, const Globals& globals) {
-    int cores = globals.threads > 0 ? globals.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    int cores = globals.threads > 0 ? globals.threads
+                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     std::string threads = cat(std::max(1, cores / options.jobs));
-    std::vector<std::string> words = {executable_folder() + "/dora-bench", "--quiet", "--no-progress", "--threads", threads, "run", options.config, "--no-report"};
-    for (const std::string& axis : options.axes) { words.push_back("--axis"); words.push_back(axis); }
+    std::vector<std::string> words = {executable_folder() + "/dora-bench",
+                                      "--quiet",
+                                      "--no-progress",
+                                      "--threads",
+                                      threads,
+                                      "run",
+                                      options.config,
+                                      "--no-report"};
+    for (const std::string& axis : options.axes) {
+        words.push_back("--axis");
+        words.push_back(axis);
+    }
     for (const std::string& override_ : options.overrides) words.push_back(override_);
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
@@ -70,14 +89,19 @@ void run_workers(const RunOptions& options, const Globals& globals) {
     for (pid_t child : children) {
         int status = 0;
         while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            if (stop_requests() > 0) for (pid_t other : children) kill(other, SIGINT);
+            if (stop_requests() > 0)
+                for (pid_t other : children) kill(other, SIGINT);
     }
     if (stop_requests() > 0) throw Error(ErrorKind::interrupted, "interrupted; the same command goes on");
 }
 
-struct Failure { std::string id, what; ErrorKind kind; };
+struct Failure {
+    std::string id, what;
+    ErrorKind kind;
+};
 
-std::vector<Failure> execute_plan(const RunPlan& plan, const Globals& globals, ResultStore& store, int& busy) {
+std::vector<Failure> execute_plan(const RunPlan& plan, const Globals& globals, ResultStore& store,
+                                  int& busy) {
     std::vector<Failure> failures;
     BackendCache backends(*globals.registries);
     for (size_t i = 0; i < plan.runs.size(); ++i) {
@@ -85,7 +109,10 @@ std::vector<Failure> execute_plan(const RunPlan& plan, const Globals& globals, R
         try {
             RunFolder folder(run.settings.results, run.id);
             RunState state = execute_run(run, folder, task_catalog(), backends);
-            if (state == RunState::busy_elsewhere) { ++busy; continue; }
+            if (state == RunState::busy_elsewhere) {
+                ++busy;
+                continue;
+            }
             if (state == RunState::skipped_done) log::info("run ", run.id, ": done before");
         } catch (const Error& error) {
             store.index(run.id);
@@ -100,7 +127,8 @@ std::vector<Failure> execute_plan(const RunPlan& plan, const Globals& globals, R
     return failures;
 }
 
-int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, ResultStore& store, const RunOptions& options, const Globals& globals) {
+int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, ResultStore& store,
+           const RunOptions& options, const Globals& globals) {
     std::vector<RunRecord> records;
     for (const PlannedRun& run : plan.runs) records.push_back(read_run(store.path() + "/runs/" + run.id));
     if (!options.no_report) {
@@ -111,7 +139,8 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
             std::cout << "\nreport: " << report << "\nruns:   " << store.path() << "/runs\n";
         }
     }
-    for (const Failure& failure : failures) std::cerr << "error: run " << failure.id << ": " << failure.what << "\n";
+    for (const Failure& failure : failures)
+        std::cerr << "error: run " << failure.id << ": " << failure.what << "\n";
     if (!failures.empty()) return plan.runs.size() == 1 ? exit_code(failures.front().kind) : 5;
     if (busy > 0) {
         log::info(busy, " runs are being worked on by another process");
@@ -140,7 +169,8 @@ int run_command(const RunOptions& options, const Globals& globals) {
 int eval_command(const EvalOptions& options, const Globals& globals) {
     ConfigFile config = ConfigFile::load(options.config, options.overrides);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
-    if (plan.runs.size() != 1) throw Error::config(options.config, ": eval takes one run, this plan has ", plan.runs.size());
+    if (plan.runs.size() != 1)
+        throw Error::config(options.config, ": eval takes one run, this plan has ", plan.runs.size());
     PlannedRun& run = plan.runs.front();
     run.settings.train.data.clear();
     if (options.adapter.empty()) {

@@ -17,9 +17,11 @@ struct Diagnostic {
     std::string key;        // "adapter.rank"; empty for syntax errors
     std::string message;    // "no such key"; "expected an integer of at least 1, got \"eight\""
     std::string suggestion; // `did you mean "rank"?` or what the repair is; may be empty
+    std::string source = {};        // the line itself, for the caret; may be empty
+    std::string included_from = {}; // "x.yaml:1:11" where the file is an included one
 };
 
-// file:line:column: key: message, the source line, a caret, the suggestion; all diagnostics in the file's order.
+// file:line:column: key: message, the source line, a caret, the suggestion; all diagnostics in the file's order, each once.
 class ConfigErrors : public Error {
 public:
     explicit ConfigErrors(std::vector<Diagnostic> diagnostics);
@@ -56,14 +58,25 @@ public:
     Diagnostic diagnostic(const std::string& key, std::string message, std::string suggestion = "") const;
     const std::string& path() const;
 
+    struct Impl; // impl.h, for this folder's sources alone
+
 private:
-    struct Impl;
     std::shared_ptr<const Impl> impl_;
 };
 
-nlohmann::json settings_json(const RunSettings& settings); // every key, defaults included, in the contract's nesting
+// Every key that means something for the method and backend, defaults included, in the contract's nesting; of twins
+// (alpha and scaling, …) the one that was given.
+nlohmann::json settings_json(const RunSettings& settings);
 RunSettings settings_from_json(const nlohmann::json& json); // of a run folder's config
 std::string settings_yaml(const RunSettings& settings);    // config.yaml of the run folder; loads back to the same settings
 std::string config_schema();                               // JSON Schema, draft 7, from the same field descriptions
+
+// Keys that do not define the result of this run because its method, backend or quantisation does not use them
+// ("adapter.alpha" for vera, "backend.double_quant" without nf4): left out of the run's identity. A section that is not
+// used at all is named whole ("train" without data).
+std::vector<std::string> unused_keys(const RunSettings& settings);
+// Does a method use this key of the adapter section ("alpha")? True for methods that are not built in.
+bool method_uses(const std::string& method, const std::string& key);
+std::vector<std::string> config_keys(); // every dotted key of an experiment file, for completion and messages
 
 } // namespace dorabench

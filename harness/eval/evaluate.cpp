@@ -57,8 +57,10 @@ std::optional<Sample> sample_from(const json& line) {
 
 std::string dump(const json& line) { return line.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-// What an earlier call left, by example index. A line that is damaged or of another prompt is asked for again.
-std::vector<std::optional<json>> earlier_samples(const std::string& path, const std::vector<Example>& examples) {
+// What an earlier call left, by example index. A line that is damaged or of another prompt is asked for
+// again.
+std::vector<std::optional<json>> earlier_samples(const std::string& path,
+                                                 const std::vector<Example>& examples) {
     std::vector<std::optional<json>> found(examples.size());
     if (!exists(path)) return found;
     std::map<std::string, size_t> index_of;
@@ -69,7 +71,9 @@ std::vector<std::optional<json>> earlier_samples(const std::string& path, const 
         auto at = index_of.find(line["id"].get<std::string>());
         if (at == index_of.end() || !sample_from(line)) return;
         // stored prompts had bad UTF-8 replaced: compare as stored
-        if (line.value("prompt", "") != json::parse(dump(json(examples[at->second].prompt))).get<std::string>()) return;
+        if (line.value("prompt", "") !=
+            json::parse(dump(json(examples[at->second].prompt))).get<std::string>())
+            return;
         found[at->second] = std::move(line);
     });
     return found;
@@ -109,7 +113,8 @@ TaskResult evaluate_task(Backend& backend, Task& task, int64_t batch_size, const
     Pending pending = pending_requests(task, examples, lines);
     size_t done = examples.size() - pending.missing.size();
     if (!pending.requests.empty()) {
-        if (done > 0) log::info(task.name(), ": ", done, " of ", examples.size(), " samples stand from an earlier run");
+        if (done > 0)
+            log::info(task.name(), ": ", done, " of ", examples.size(), " samples stand from an earlier run");
         LineAppender appender(samples_path);
         Progress progress(task.name(), static_cast<int64_t>(examples.size()));
         backend.respond(pending.requests, batch_size, [&](size_t index, Response response) {
@@ -124,8 +129,9 @@ TaskResult evaluate_task(Backend& backend, Task& task, int64_t batch_size, const
             }
             if (stop.load() > 0) {
                 appender.sync();
-                throw Error(ErrorKind::interrupted, cat("interrupted while evaluating ", task.name(), ": ", done, " of ",
-                                                        examples.size(), " samples are kept; the same command goes on"));
+                throw Error(ErrorKind::interrupted,
+                            cat("interrupted while evaluating ", task.name(), ": ", done, " of ",
+                                examples.size(), " samples are kept; the same command goes on"));
             }
         });
     }
@@ -133,7 +139,8 @@ TaskResult evaluate_task(Backend& backend, Task& task, int64_t batch_size, const
     std::vector<Score> scores;
     int64_t cut = 0;
     for (size_t i = 0; i < examples.size(); ++i) {
-        if (!lines[i]) throw Error::internal(task.name(), ": the backend gave no answer for example ", examples[i].id);
+        if (!lines[i])
+            throw Error::internal(task.name(), ": the backend gave no answer for example ", examples[i].id);
         text += dump(*lines[i]) + "\n";
         Sample sample = *sample_from(*lines[i]);
         cut += sample.cut_tokens > 0;

@@ -1,7 +1,8 @@
 #pragma once
-// The one evaluator: a task's examples become requests, a backend answers them, the task scores the answers. Every sample
-// is on disk as soon as it is finished; a repeated call asks only for what is missing, and the finished file is in the
-// order of the examples, so that an interrupted evaluation ends with the same bytes as one that was not.
+// The one evaluator: a task's examples become requests, a backend answers them, the task scores the answers.
+// Every sample is on disk as soon as it is finished; a repeated call asks only for what is missing, and the
+// finished file is in the order of the examples, so that an interrupted evaluation ends with the same bytes
+// as one that was not.
 #include "harness/api/backend.h"
 #include "harness/api/task.h"
 #include <atomic>
