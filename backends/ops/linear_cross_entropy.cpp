@@ -1,6 +1,6 @@
 #include "backends/ops/linear_cross_entropy.h"
-#include "backends/ops/cpu_math.h"
 #include "backends/ops/grad_needed.h"
+#include "backends/ops/row_math.h"
 #include <ATen/ops/addmm.h>
 #include <cmath>
 #include <torch/csrc/autograd/custom_function.h>
@@ -9,44 +9,11 @@ namespace dorabench {
 namespace {
 
 constexpr int64_t kChunkElements = int64_t(8) << 20;
-constexpr int64_t kLanes = 16;
-
-DORABENCH_CPU_CLONES float row_maximum(const float* x, int64_t n) {
-    float lanes[kLanes];
-    for (int64_t j = 0; j < kLanes; ++j) lanes[j] = -INFINITY;
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-        for (int64_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
-    float top = -INFINITY;
-    for (int64_t j = 0; j < kLanes; ++j) top = lanes[j] > top ? lanes[j] : top;
-    for (; i < n; ++i) top = x[i] > top ? x[i] : top;
-    return top;
-}
-
-// x <- e^(x - top), returns the sum
-DORABENCH_CPU_CLONES float exponentials(float* x, float top, int64_t n) {
-    float lanes[kLanes] = {};
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-        for (int64_t j = 0; j < kLanes; ++j) {
-            x[i + j] = vector_exp(x[i + j] - top);
-            lanes[j] += x[i + j];
-        }
-    float sum = 0;
-    for (int64_t j = 0; j < kLanes; ++j) sum += lanes[j];
-    for (; i < n; ++i) sum += x[i] = vector_exp(x[i] - top);
-    return sum;
-}
-
-DORABENCH_CPU_CLONES void multiply(float* x, float factor, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) x[i] *= factor;
-}
-
 // logits of one row -> its loss; the row becomes d loss / d logits
 double loss_and_gradient(float* row, int64_t n, int64_t label, float scale) {
     const float top = row_maximum(row, n), target = row[label];
-    const float sum = exponentials(row, top, n);
-    multiply(row, scale / sum, n);
+    const float sum = row_exponentials(row, top, n);
+    row_multiply(row, scale / sum, n);
     row[label] -= scale;
     return static_cast<double>(scale) * (std::log(static_cast<double>(sum)) + top - target);
 }

@@ -58,7 +58,7 @@ struct GenerateOptions { // HF's names and meanings
     double top_p = 1;
     int64_t top_k = 0;
     uint64_t seed = 0;
-    int64_t forced_eos_token_id = -1, forced_bos_token_id = -1; // -1: none
+    int64_t forced_eos_token_id = -1, forced_bos_token_id = -1; // -1: the checkpoint's; -2: none
     std::vector<std::string> stop;                              // strings that end the text (few-shot)
     // evaluation only: a regular expression whose first match decides the answer; decoding ends early once
     // every live beam holds the same first match with text behind it (the answer cannot change any more).

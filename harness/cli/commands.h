@@ -36,6 +36,9 @@ struct ModelOptions { // score, generate
     std::string checkpoint, adapter, input, dtype = "float32", device = "auto", tokenizer, vision_tower, image_processing = "pad";
     int64_t batch_size = 0;
     GenerateOptions generate;
+    // generate: the options that stand on the command line ("num_beams", "forced_eos_token_id", …); the checkpoint decides
+    // the others. A forced id that is given as `none` is -1 and stands here.
+    std::vector<std::string> given;
 };
 struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
 struct MetricOptions { std::string name, references, predictions; };

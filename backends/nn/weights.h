@@ -1,0 +1,35 @@
+#pragma once
+// A backbone's weights by their names: out of a checkpoint, every name and shape checked, or drawn from a
+// seed.
+#include "backends/ops/aten.h"
+#include "harness/api/backend.h"
+#include <functional>
+#include <map>
+
+namespace dorabench {
+
+using Weights = std::map<std::string, at::Tensor>;
+
+struct WeightOptions {
+    at::ScalarType dtype = at::kFloat;
+    at::Device device = at::Device(at::kCPU);
+    // Names under which a parameter may stand in the file, best first; empty function: its own name alone.
+    std::function<std::vector<std::string>(const std::string&)> names;
+    // Tensors of the file that nobody needs to read (old rotary tables, a tied output layer's copy); others
+    // that no parameter takes are an error.
+    std::function<bool(const std::string&)> ignorable;
+};
+
+// Copies (never maps) the parameters: training may write to them. Error::data lists what is missing,
+// unexpected, of another shape, or not of a floating-point dtype.
+Weights load_weights(const std::string& checkpoint, const std::vector<ParameterShape>& parameters,
+                     const WeightOptions& options);
+// As the originals' initialisation: matrices N(0, std), biases 0, norm weights 1. The bits depend on seed and
+// names alone, not on the number of threads.
+Weights random_weights(uint64_t seed, const std::vector<ParameterShape>& parameters,
+                       const WeightOptions& options, double std = 0.02);
+
+// Fills a float32 CPU tensor with N(0, std) from a counter-based generator.
+void fill_normal(at::Tensor& tensor, uint64_t seed, double std);
+
+} // namespace dorabench
