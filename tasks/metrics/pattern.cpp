@@ -22,7 +22,8 @@ Pattern::Pattern(const std::string& expression, bool caseless) : impl_(std::make
     uint32_t options = PCRE2_UTF | PCRE2_UCP | (caseless ? PCRE2_CASELESS : 0);
     impl_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), options,
                                 &error, &where, nullptr);
-    if (!impl_->code) throw Error::internal("a valid pattern expected, got ", expression, " (error at ", where, ")");
+    if (!impl_->code)
+        throw Error::internal("a valid pattern expected, got ", expression, " (error at ", where, ")");
     pcre2_jit_compile(impl_->code, PCRE2_JIT_COMPLETE);
     impl_->data = pcre2_match_data_create_from_pattern(impl_->code, nullptr);
 }
@@ -62,7 +63,8 @@ std::vector<PatternMatch> Pattern::find_all(std::string_view subject) const {
         if (match->end > match->begin) {
             from = match->end;
         } else { // an empty match: go on behind the next character
-            for (++from; from < subject.size() && (static_cast<unsigned char>(subject[from]) & 0xC0) == 0x80;) ++from;
+            for (++from; from < subject.size() && (static_cast<unsigned char>(subject[from]) & 0xC0) == 0x80;)
+                ++from;
         }
     }
     return matches;

@@ -1,6 +1,6 @@
 #pragma once
-// A compiled regular expression (PCRE2, UTF-8), owned. Matching never throws: a pattern that hits PCRE2's own limits on
-// hostile text counts as "no match".
+// A compiled regular expression (PCRE2, UTF-8), owned. Matching never throws: a pattern that hits PCRE2's own
+// limits on hostile text counts as "no match".
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -17,7 +17,8 @@ struct PatternMatch {
 
 class Pattern {
 public:
-    explicit Pattern(const std::string& expression, bool caseless = false); // Error::internal for a bad expression
+    explicit Pattern(const std::string& expression,
+                     bool caseless = false); // Error::internal for a bad expression
     ~Pattern();
     Pattern(Pattern&&) noexcept;
     Pattern& operator=(Pattern&&) noexcept;

@@ -16,20 +16,25 @@ const std::string kInitials = "[A-Za-z](?:\\.[A-Za-z])*";
 // Abbreviations whose dot stays. A capital (or a tag) behind them means that the dot ended a sentence too.
 const std::string kEndingAbbreviations =
     "jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thurs|thu|fri|"
-    "ala|ariz|calif|colo|conn|dak|fla|ga|ind|kans?|ky|md|mich|minn|mo|mont|neb|nev|okla|penn|tenn|va|vt|wisc?|wyo|"
-    "inc|cos?|corp|pt[ye]s?|ltd|plc|rt|bancorp|bhd|assn|univ|intl|sys|bldg|est|ext|sq|tel|jr|sr|bros|blvd|rd|esq|ct|"
+    "ala|ariz|calif|colo|conn|dak|fla|ga|ind|kans?|ky|md|mich|minn|mo|mont|neb|nev|okla|penn|tenn|va|vt|wisc?"
+    "|wyo|"
+    "inc|cos?|corp|pt[ye]s?|ltd|plc|rt|bancorp|bhd|assn|univ|intl|sys|bldg|est|ext|sq|tel|jr|sr|bros|blvd|rd|"
+    "esq|ct|"
     "ph\\.d|ed\\.d|etc|al|seq";
-const std::string kCapitalAbbreviations = "Ark|Del|Ill|La|Mass|Miss|Ore|Pa|Tex|Wash"; // words too when in lower case
+const std::string kCapitalAbbreviations =
+    "Ark|Del|Ill|La|Mass|Miss|Ore|Pa|Tex|Wash"; // words too when in lower case
 // Titles and the like, which never end a sentence.
 const std::string kInnerAbbreviations =
-    "dept|invt|elec|natl|m[ft]g|ste?|ave|drs?|mrs?|ms|messrs|profs?|sens?|reps?|attys?|lt|col|gen|govs?|adm|rev|maj|sgt|"
+    "dept|invt|elec|natl|m[ft]g|ste?|ave|drs?|mrs?|ms|messrs|profs?|sens?|reps?|attys?|lt|col|gen|govs?|adm|"
+    "rev|maj|sgt|"
     "cpl|pvt|mt|capt|pres|lieut|hon|brig|comdr|cmdr|pfc|spc|supts?|det|mme|mlle|vs|cf|ft|asst|assoc|treas";
 const std::string kNumberAbbreviations = "figs?|nos?|art|pp|op"; // only before a number
 // Words that open a sentence, behind an initial or an acronym.
-const std::string kSentenceWords =
-    "(?:A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|However|If|In|It|Last|Many|More|Mr\\.|Ms\\.|"
-    "Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You)"
-    "(?=\\s)";
+const std::string kSentenceWords = "(?:A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|"
+                                   "However|If|In|It|Last|Many|More|Mr\\.|Ms\\.|"
+                                   "Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|"
+                                   "These|They|This|We|What|When|While|Yet|You)"
+                                   "(?=\\s)";
 const std::string kTag =
     "<(?:/?[A-Za-z][A-Za-z0-9:.-]*(?: +[A-Za-z][A-Za-z0-9:._-]*(?: *= *(?:'[^'>\\n]*'|\"[^\">\\n]*\"))?)* */?"
     "|[!?][A-Za-z-][^>\\n]*)>";
@@ -44,10 +49,12 @@ void add_words(std::vector<PtbRule>& rules) {
     rules.push_back({"(" + kWord + ")" + short_form, true, PtbAction::keep, ""});
     rules.push_back({"(" + kLetter + kAlnum + "*?)n(?:" + kApos + "|`)t" + end, true});
     rules.push_back({kWord});
-    rules.push_back({kApos + "n" + kApos + "|(?:" + kApos + "n|ol" + kApos + "|" + kApos + "(?:em|cause|till?|[2-9]0s)|c" + kApos + "mon|o" +
-                         kApos + "er|dunkin" + kApos + "|somethin" + kApos + "|cap" + kApos + "n|c" + kApos + "est)" + end,
+    rules.push_back({kApos + "n" + kApos + "|(?:" + kApos + "n|ol" + kApos + "|" + kApos +
+                         "(?:em|cause|till?|[2-9]0s)|c" + kApos + "mon|o" + kApos + "er|dunkin" + kApos +
+                         "|somethin" + kApos + "|cap" + kApos + "n|c" + kApos + "est)" + end,
                      true});
-    rules.push_back({"(?:ma" + kApos + "am|li" + kApos + "l|qu" + kApos + kLetter + ")" + kAlnum + "*", true});
+    rules.push_back(
+        {"(?:ma" + kApos + "am|li" + kApos + "l|qu" + kApos + kLetter + ")" + kAlnum + "*", true});
     rules.push_back({"[ns]" + kApos + kLetter + "{2,}+", true});
     rules.push_back({"[dlj]" + kApos + "(?=" + kLetter + ")", true});
     rules.push_back({"y" + kApos + "(?=" + kLetter + ")", true});
@@ -59,10 +66,13 @@ void add_words(std::vector<PtbRule>& rules) {
 void add_addresses(std::vector<PtbRule>& rules) {
     const std::string tail = "[^\\s\"<>|()]+[^\\s\"<>|.!?(),{}-]";
     rules.push_back({"https?://" + tail, true, PtbAction::keep, "", "://"});
-    rules.push_back({"(?:www\\.(?:[^\\s\"<>|.!?(),{}]+\\.)+[a-z]{2,4}|(?:[^\\s\"`'<>|.!?(),_$/-]+\\.)+(?:com|net|org|edu))"
-                     "(?:/" + tail + ")?",
+    rules.push_back({"(?:www\\.(?:[^\\s\"<>|.!?(),{}]+\\.)+[a-z]{2,4}|(?:[^\\s\"`'<>|.!?(),_$/"
+                     "-]+\\.)+(?:com|net|org|edu))"
+                     "(?:/" +
+                         tail + ")?",
                      true, PtbAction::keep, "", "."});
-    rules.push_back({"<?[A-Za-z0-9][^\\s\"<>|()]*@(?:[^\\s\"<>|().]+\\.)*[^\\s\"<>|().]+>?", false, PtbAction::keep, "", "@"});
+    rules.push_back({"<?[A-Za-z0-9][^\\s\"<>|()]*@(?:[^\\s\"<>|().]+\\.)*[^\\s\"<>|().]+>?", false,
+                     PtbAction::keep, "", "@"});
     rules.push_back({"@[A-Za-z_][A-Za-z_0-9]*", false, PtbAction::keep, "", "@"});
     rules.push_back({"#" + kLetter + "+", false, PtbAction::keep, "", "#"});
 }
@@ -71,17 +81,25 @@ void add_numbers(std::vector<PtbRule>& rules) {
     const std::string elision = "(?:[dol]" + kApos + "(?=" + kLetter + "{2}))?"; // o'clock, d'Artagnan
     rules.push_back({"\\d{1,2}[-/]\\d{1,2}[-/]\\d{2,4}"});
     rules.push_back({"[-+]?" + kNumber});
-    rules.push_back({"(?:\\d{1,4}[- ])?\\d{1,4}\\\\?[/\\x{2044}]\\d{1,4}", false, PtbAction::join_spaces, "", "/"});
-    for (auto [sign, text] : {std::pair("\\x{BC}", "1/4"), {"\\x{BD}", "1/2"}, {"\\x{BE}", "3/4"}, {"\\x{2153}", "1/3"}, {"\\x{2154}", "2/3"}})
+    rules.push_back(
+        {"(?:\\d{1,4}[- ])?\\d{1,4}\\\\?[/\\x{2044}]\\d{1,4}", false, PtbAction::join_spaces, "", "/"});
+    for (auto [sign, text] : {std::pair("\\x{BC}", "1/4"),
+                              {"\\x{BD}", "1/2"},
+                              {"\\x{BE}", "3/4"},
+                              {"\\x{2153}", "1/3"},
+                              {"\\x{2154}", "2/3"}})
         rules.push_back({sign, false, PtbAction::fixed, text});
     rules.push_back({"-(?:[lr][rcs]b)-", true, PtbAction::keep, "", "-"});
     rules.push_back({"c\\.d\\.s|pro-|anti-|s&p-500|s&ls|c\\+\\+|c#", true});
     rules.push_back({elision + kAlnum + "+(?:-" + elision + kAlnum + "+)*", true});
     rules.push_back({"[A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+"});
-    rules.push_back({"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:\\\\?/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}", false, PtbAction::keep, "", "/"});
+    rules.push_back({"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:\\\\?/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}", false,
+                     PtbAction::keep, "", "/"});
     rules.push_back({"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)+", false, PtbAction::keep, "", "_"});
-    rules.push_back({"[A-Za-z0-9][A-Za-z0-9.,]*(?:-(?:[A-Za-z0-9]+|" + kInitials + "\\.))+", false, PtbAction::keep, "", "-"});
-    rules.push_back({"(?:\\+\\+?)?(?:\\d{2,4}[- ])?\\d{2,4}[- ]\\d{3,4}[- ]?\\d{3,5}", false, PtbAction::join_spaces});
+    rules.push_back({"[A-Za-z0-9][A-Za-z0-9.,]*(?:-(?:[A-Za-z0-9]+|" + kInitials + "\\.))+", false,
+                     PtbAction::keep, "", "-"});
+    rules.push_back(
+        {"(?:\\+\\+?)?(?:\\d{2,4}[- ])?\\d{2,4}[- ]\\d{3,4}[- ]?\\d{3,5}", false, PtbAction::join_spaces});
     rules.push_back({"\\(\\d{2,3}\\) ?\\d{3,4}[- ]?\\d{3,5}", false, PtbAction::brackets, "", "("});
     rules.push_back({"[A-Z]*\\$|#+", false});
     rules.push_back({"\\x{A3}", false, PtbAction::fixed, "#"});
@@ -103,7 +121,8 @@ void add_abbreviations(std::vector<PtbRule>& rules) {
     add("(?:" + kInnerAbbreviations + ")\\.", true, PtbAction::keep);
     add("(?:" + kNumberAbbreviations + ")\\.(?=\\s*\\d)", true, PtbAction::keep);
     add("[A-Za-z]\\.(?!\\s+(?:" + kSentenceWords + "|<[A-Za-z/!?]))", false, PtbAction::keep);
-    add("(?:[A-Za-z](?:\\.[A-Za-z])+|(?:Canada|Sino|Korean|EU|Japan|non)-U\\.S)\\." + opening, false, PtbAction::with_dot);
+    add("(?:[A-Za-z](?:\\.[A-Za-z])+|(?:Canada|Sino|Korean|EU|Japan|non)-U\\.S)\\." + opening, false,
+        PtbAction::with_dot);
     add("(?:[A-Za-z](?:\\.[A-Za-z])+|(?:Canada|Sino|Korean|EU|Japan|non)-U\\.S)\\.", false, PtbAction::keep);
     add("(" + kWord + "\\.)(?=[,;:])", false, PtbAction::keep);
 }
@@ -154,8 +173,12 @@ std::vector<std::pair<std::string, size_t>> ptb_split_words() {
 
 void emit_ptb_token(const PtbRule& rule, const std::string& token, std::vector<std::string>& out) {
     switch (rule.action) {
-    case PtbAction::keep: out.push_back(token); break;
-    case PtbAction::straight: out.push_back(replace_all(token, "\xE2\x80\x99", "'")); break;
+    case PtbAction::keep:
+        out.push_back(token);
+        break;
+    case PtbAction::straight:
+        out.push_back(replace_all(token, "\xE2\x80\x99", "'"));
+        break;
     case PtbAction::fixed:
         if (*rule.replacement) out.push_back(rule.replacement);
         break;
@@ -176,8 +199,12 @@ void emit_ptb_token(const PtbRule& rule, const std::string& token, std::vector<s
         out.push_back(replace_all(text, " ", "\xC2\xA0"));
         break;
     }
-    case PtbAction::join_spaces: out.push_back(replace_all(token, " ", "\xC2\xA0")); break;
-    case PtbAction::dashes: out.push_back(token.size() >= 2 && token.size() <= 4 ? "--" : token); break;
+    case PtbAction::join_spaces:
+        out.push_back(replace_all(token, " ", "\xC2\xA0"));
+        break;
+    case PtbAction::dashes:
+        out.push_back(token.size() >= 2 && token.size() <= 4 ? "--" : token);
+        break;
     }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The table behind PtbTokenizer: what a token may look like. Of all rules that match at a place the longest match wins,
-// the earlier rule where two are equally long.
+// The table behind PtbTokenizer: what a token may look like. Of all rules that match at a place the longest
+// match wins, the earlier rule where two are equally long.
 #include <string>
 #include <utility>
 #include <vector>

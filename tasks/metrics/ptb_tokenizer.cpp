@@ -3,18 +3,18 @@
 #include "harness/base/text.h"
 #include "tasks/metrics/pattern.h"
 #include "tasks/metrics/ptb_rules.h"
+#include "tasks/metrics/words.h"
 #include <algorithm>
 #include <array>
-#include <unicode/locid.h>
 #include <unicode/uchar.h>
-#include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
 namespace dorabench {
 
 namespace {
 
-constexpr char32_t kSoftHyphen = 0xAD, kDropped = 0xE000; // a private-use character: a token that is thrown away
+constexpr char32_t kSoftHyphen = 0xAD,
+                   kDropped = 0xE000; // a private-use character: a token that is thrown away
 
 // White space becomes a space, soft hyphens go, characters outside the basic plane (emoji) become kDropped.
 std::string clean_line(std::string_view line, size_t limit = std::string_view::npos) {
@@ -38,21 +38,12 @@ std::string clean_line(std::string_view line, size_t limit = std::string_view::n
     return out;
 }
 
-std::string lower_utf8(std::string_view text) {
-    if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
-        return lower(text);
-    std::string out;
-    icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())))
-        .toLower(icu::Locale::getEnglish())
-        .toUTF8String(out);
-    return out;
-}
-
 bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 size_t character_length(std::string_view text, size_t at) {
     size_t length = 1;
-    while (at + length < text.size() && (static_cast<unsigned char>(text[at + length]) & 0xC0) == 0x80) ++length;
+    while (at + length < text.size() && (static_cast<unsigned char>(text[at + length]) & 0xC0) == 0x80)
+        ++length;
     return length;
 }
 
@@ -73,9 +64,12 @@ bool is_kept_alone(std::string_view character) {
     case U_OTHER_PUNCTUATION:
     case U_START_PUNCTUATION:
     case U_END_PUNCTUATION:
-    case U_DASH_PUNCTUATION: return true;
-    case U_INITIAL_PUNCTUATION: return c < 0x2E00;
-    default: return false;
+    case U_DASH_PUNCTUATION:
+        return true;
+    case U_INITIAL_PUNCTUATION:
+        return c < 0x2E00;
+    default:
+        return false;
     }
 }
 
@@ -90,12 +84,13 @@ struct PtbTokenizer::Impl {
     std::vector<std::string> split_words; // words of letters alone that are not one token
 
     Impl() {
-        for (const PtbRule& rule : ptb_rules()) rules.push_back({Pattern(rule.expression, rule.caseless), rule});
+        for (const PtbRule& rule : ptb_rules())
+            rules.push_back({Pattern(rule.expression, rule.caseless), rule});
         for (const auto& [word, at] : ptb_split_words()) split_words.push_back(word);
     }
 
-    // A word of ASCII letters with white space behind it: by far the most frequent token, and no rule but the split
-    // words can want more or less of it.
+    // A word of ASCII letters with white space behind it: by far the most frequent token, and no rule but the
+    // split words can want more or less of it.
     size_t plain_word(std::string_view text, size_t at) const {
         size_t end = at;
         while (end < text.size() && is_ascii_letter(text[end])) ++end;
@@ -105,13 +100,15 @@ struct PtbTokenizer::Impl {
     }
 
     // The longest match, the earlier rule where two are equally long; returns the bytes consumed.
-    size_t next(std::string_view text, size_t at, std::string_view line, std::vector<std::string>& out) const {
+    size_t next(std::string_view text, size_t at, std::string_view line,
+                std::vector<std::string>& out) const {
         const Compiled* best = nullptr;
         PatternMatch match;
         for (const Compiled& candidate : rules) {
             if (candidate.rule.needs && line.find(candidate.rule.needs) == std::string_view::npos) continue;
             auto found = candidate.pattern.match_at(text, at);
-            if (found && found->end > found->begin && (!best || found->end - found->begin > match.end - match.begin)) {
+            if (found && found->end > found->begin &&
+                (!best || found->end - found->begin > match.end - match.begin)) {
                 best = &candidate;
                 match = *found;
             }
@@ -119,10 +116,11 @@ struct PtbTokenizer::Impl {
         if (!best) {
             size_t length = character_length(text, at);
             std::string_view character = text.substr(at, length);
-            if (is_kept_alone(character)) out.push_back(lower_utf8(character));
+            if (is_kept_alone(character)) out.push_back(lower_unicode(character));
             return length;
         }
-        std::string token = lower_utf8(text.substr(match.group_begin, match.group_end - match.group_begin));
+        std::string token =
+            lower_unicode(text.substr(match.group_begin, match.group_end - match.group_begin));
         emit_ptb_token(best->rule, token, out);
         return match.group_end - at;
     }
@@ -154,13 +152,15 @@ std::vector<std::string> PtbTokenizer::tokens(std::string_view line, std::string
 std::vector<std::string> PtbTokenizer::lines(const std::vector<std::string>& lines) const {
     std::vector<std::string> out;
     for (size_t i = 0; i < lines.size(); ++i)
-        out.push_back(join(tokens(lines[i], i + 1 < lines.size() ? std::string_view(lines[i + 1]) : ""), " "));
+        out.push_back(
+            join(tokens(lines[i], i + 1 < lines.size() ? std::string_view(lines[i + 1]) : ""), " "));
     return out;
 }
 
 std::vector<std::string> PtbTokenizer::captions(const std::vector<std::string>& captions) const {
     static constexpr std::array<std::string_view, 17> kPunctuation = {
-        "''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"};
+        "''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".",
+        "?",  "!", ",",  ":", "-",     "--",    "...",   ";"};
     std::vector<std::string> out;
     for (size_t i = 0; i < captions.size(); ++i) {
         auto all = tokens(captions[i], i + 1 < captions.size() ? std::string_view(captions[i + 1]) : "");
