@@ -77,11 +77,13 @@ public:
     void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   const std::string& value) override {
         static const std::string kCore = "tag:yaml.org,2002:";
+        static const std::set<std::string> kTyped{kCore + "int", kCore + "float", kCore + "bool",
+                                                  kCore + "null"};
         YamlNode node;
         node.kind = YamlNode::Kind::scalar;
         node.text = value;
         node.quoted = tag == "!" || tag == kCore + "str";
-        if (!node.quoted && tag != "?" && !tag.empty() && tag.compare(0, kCore.size(), kCore) != 0)
+        if (!node.quoted && tag != "?" && !tag.empty() && !kTyped.count(tag))
             throw Refused{mark, "tags are not supported, got " + tag};
         leaf(mark, anchor, std::move(node));
     }
