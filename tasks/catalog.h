@@ -24,6 +24,9 @@ public:
     // cannot be read.
     std::vector<TrainingPair> training_pairs(const std::string& task_or_file,
                                              const TaskOptions& options) const;
+    // tokenizer.json and tokenizer_config.json of a synthetic task's world into the folder (created).
+    // Error::config for a task of another kind.
+    void write_tokenizer(const std::string& task, const std::string& folder) const;
 
 private:
     struct Impl;
