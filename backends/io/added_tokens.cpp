@@ -75,9 +75,9 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer& norma
         by_content_.emplace(token.content, index);
         by_id_.emplace(token.id, index);
         id_limit_ = std::max(id_limit_, token.id + 1);
-        std::string text = token.content;
-        if (token.normalized) normalizer(text);
-        if (!text.empty()) (token.normalized ? normalized_ : raw_).add(text, index);
+        token.shown = token.content;
+        if (token.normalized) normalizer(token.shown);
+        if (!token.shown.empty()) (token.normalized ? normalized_ : raw_).add(token.shown, index);
         tokens_.push_back(std::move(token));
     }
 }

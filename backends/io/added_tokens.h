@@ -14,6 +14,7 @@ struct AddedToken {
     bool lstrip = false, rstrip = false; // takes the white space beside it
     bool normalized = false;             // looked for in the normalised text
     bool special = false;                // left out when decoding skips special tokens
+    std::string shown; // what decoding makes of it: the content, normalised where that is looked for
 };
 
 class AddedTokens {

@@ -2,6 +2,7 @@
 #include "backends/io/utf8.h"
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <queue>
 
 namespace dorabench {
@@ -14,17 +15,15 @@ std::string byte_name(int byte) {
     return std::string("<0x") + kDigits[byte >> 4] + kDigits[byte & 15] + ">";
 }
 
-// "a b" or ["a", "b"]
-std::pair<std::string, std::string> merge_pair(const Json& node, const JsonPlace& place) {
+// "a b" or ["a", "b"]; anything else: none
+std::optional<std::pair<std::string, std::string>> merge_pair(const Json& node) {
     if (node.is_array() && node.size() == 2 && node[0].is_string() && node[1].is_string())
-        return {node[0].get<std::string>(), node[1].get<std::string>()};
-    if (node.is_string()) {
-        const auto& text = node.get_ref<const std::string&>();
-        size_t space = text.find(' ');
-        if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos)
-            return {text.substr(0, space), text.substr(space + 1)};
-    }
-    throw place.fail("expected a merge as \"left right\" or [\"left\", \"right\"]");
+        return std::pair(node[0].get<std::string>(), node[1].get<std::string>());
+    if (!node.is_string()) return {};
+    const auto& text = node.get_ref<const std::string&>();
+    size_t space = text.find(' ');
+    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) return {};
+    return std::pair(text.substr(0, space), text.substr(space + 1));
 }
 
 size_t skip_characters(std::string_view text, size_t count) {
@@ -73,16 +72,16 @@ void Bpe::read_vocabulary(const Json& model, const JsonPlace& place) {
 
 void Bpe::read_merges(const Json& model, const JsonPlace& place) {
     const Json& merges = place.array(model, "merges");
-    size_t skipped = skip_characters(prefix_, 0);
+    size_t skipped = 0; // characters of the prefix
     for (size_t at = 0; at < prefix_.size(); at += utf8_length(prefix_[at])) ++skipped;
     merges_.reserve(merges.size());
     uint32_t rank = 0;
     for (const Json& node : merges) {
         auto in = [&] { return place.in("merges[" + std::to_string(rank) + "]"); };
         if (node.is_string() && node.get_ref<const std::string&>().rfind("#version", 0) == 0) continue;
-        if (!node.is_string() && !(node.is_array() && node.size() == 2))
-            throw in().fail("expected a pair of tokens");
-        auto [left, right] = merge_pair(node, place);
+        auto tokens = merge_pair(node);
+        if (!tokens) throw in().fail("expected a merge as \"left right\" or [\"left\", \"right\"]");
+        const auto& [left, right] = *tokens;
         size_t cut = skip_characters(right, skipped);
         if (cut == std::string_view::npos)
             throw in().fail("the right token is shorter than continuing_subword_prefix");

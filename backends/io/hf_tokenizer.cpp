@@ -94,7 +94,7 @@ std::string HfTokenizer::decode(const std::vector<int64_t>& ids, bool skip_speci
     tokens.reserve(ids.size());
     for (int64_t id : ids) {
         if (const AddedToken* token = added_.find(id)) {
-            if (!(skip_special && token->special)) tokens.push_back(token->content);
+            if (!(skip_special && token->special)) tokens.push_back(token->shown);
         } else if (const std::string* text = model_.token(id)) {
             tokens.push_back(*text);
         }

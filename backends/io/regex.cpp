@@ -23,14 +23,17 @@ public:
     std::string run() {
         while (at_ < in_.size()) {
             char c = in_[at_];
+            if (!in_class_ && c != '{' && c != '*' && c != '+' && c != '?' && c != ')') atom_ = out_.size();
             if (c == '\\')
                 escape();
             else if (in_class_)
                 class_character(c);
             else if (c == '[')
                 open_class();
+            else if (c == '{')
+                interval();
             else
-                take(1);
+                group_or_character(c);
         }
         return out_;
     }
@@ -39,6 +42,33 @@ private:
     void take(size_t n) {
         out_.append(in_, at_, n);
         at_ += n;
+    }
+    void group_or_character(char c) {
+        if (c == '(') groups_.push_back(out_.size());
+        if (c == ')' && !groups_.empty()) {
+            atom_ = groups_.back();
+            groups_.pop_back();
+        }
+        take(std::min(utf8_length(c), in_.size() - at_));
+    }
+    // {n,m}+ repeats the interval in Ruby's dialect, where PCRE2 would forbid going back into it; {,m} begins
+    // at 0.
+    void interval() {
+        size_t end = in_.find('}', at_);
+        std::string inside = end == std::string::npos ? "" : in_.substr(at_ + 1, end - at_ - 1);
+        bool counts =
+            !inside.empty() && inside != "," && inside.find_first_not_of("0123456789,") == std::string::npos;
+        if (!counts) {
+            atom_ = out_.size(); // a plain brace
+            return take(1);
+        }
+        std::string text = "{" + (inside.front() == ',' ? "0" + inside : inside) + "}";
+        at_ = end + 1;
+        if (at_ < in_.size() && in_[at_] == '+') {
+            out_.insert(atom_, "(?:");
+            text += ")";
+        }
+        out_ += text;
     }
     void open_class() {
         in_class_ = true;
@@ -127,7 +157,8 @@ private:
     const std::string& in_;
     const JsonPlace& place_;
     std::string out_;
-    size_t at_ = 0;
+    size_t at_ = 0, atom_ = 0;   // where we are; where in out_ the last thing that can be repeated begins
+    std::vector<size_t> groups_; // where in out_ the open groups begin
     bool in_class_ = false;
 };
 

@@ -44,6 +44,17 @@ void read_roles(const Json& node, const JsonPlace& place, SpecialTokens& out) {
         }
 }
 
+// A special token given as an object says how it is found in the text; BART's <mask> may take the space
+// before it.
+void read_described(const Json& node, const JsonPlace& place, SpecialTokens& out) {
+    for (const char* key :
+         {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
+        if (const Json* value = place.optional(node, key); value && value->is_object()) {
+            out.added.push_back(parse_added_token(*value, place.in(key)));
+            out.added.back().special = true;
+        }
+}
+
 void read_extra(const Json& node, const char* key, const JsonPlace& place, SpecialTokens& out) {
     const Json* list = place.optional(node, key);
     if (!list || !(list->is_array() || list->is_object())) return;
@@ -76,6 +87,7 @@ void read_tokenizer_config(const std::string& path, SpecialTokens& out) {
         std::sort(out.added.begin(), out.added.end(),
                   [](const auto& a, const auto& b) { return a.id < b.id; });
     }
+    read_described(node, place, out);
     read_extra(node, "additional_special_tokens", place, out);
     read_extra(node, "extra_special_tokens", place, out);
     if (place.optional(node, "add_bos_token")) out.add_bos = place.flag(node, "add_bos_token", false);
@@ -128,6 +140,7 @@ SpecialTokens read_special_tokens(const std::string& folder) {
         Json node = read_json_file(file("special_tokens_map.json"));
         JsonPlace place(file("special_tokens_map.json"));
         read_roles(node, place, out);
+        read_described(node, place, out);
         read_extra(node, "additional_special_tokens", place, out);
     }
     if (exists(file("added_tokens.json"))) read_added_tokens(file("added_tokens.json"), out);

@@ -16,9 +16,7 @@ Json split(const char* expression, const char* behavior, bool invert) {
     return {
         {"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", behavior}, {"invert", invert}};
 }
-Json special(const char* content, bool lstrip = false) {
-    return {{"content", content}, {"special", true}, {"normalized", false}, {"lstrip", lstrip}};
-}
+Json special(const char* content) { return {{"content", content}, {"special", true}, {"normalized", false}}; }
 
 Json read_merges(const std::string& path) {
     Json merges = Json::array();
@@ -76,9 +74,8 @@ void make_clip(Json& out, const Json& vocabulary, const JsonPlace& place) {
 
 void make_roberta(Json& out, const Json& vocabulary, const JsonPlace& place) {
     out["post_processor"] = around(vocabulary, "<s>", "</s>", place);
-    for (const char* token : {"<s>", "<pad>", "</s>", "<unk>"})
+    for (const char* token : {"<s>", "<pad>", "</s>", "<unk>", "<mask>"})
         if (vocabulary.contains(token)) out["added_tokens"].push_back(special(token));
-    if (vocabulary.contains("<mask>")) out["added_tokens"].push_back(special("<mask>", true));
 }
 
 void make_qwen2(Json& out) {
