@@ -83,7 +83,7 @@ const std::string& ConfigFile::path() const { return impl_->path; }
 Mark ConfigFile::mark_of(const std::string& key) const { return diagnostic(key, "").mark; }
 
 Diagnostic ConfigFile::diagnostic(const std::string& key, std::string message, std::string suggestion) const {
-    YamlPlace place = place_of(impl_->root, key);
+    YamlPlace place = place_of(find_entry(impl_->apart, key) ? impl_->apart : impl_->root, key);
     auto axis = impl_->axis_values.find(key); // a key that only the sweep gives
     if (!find_entry(impl_->root, key) && axis != impl_->axis_values.end())
         place = axis->second.front().second.place;

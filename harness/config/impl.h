@@ -19,6 +19,7 @@ struct Source {        // one text that settings came from
 struct ConfigFile::Impl {
     std::string path;
     YamlNode root; // merged, variables expanded; without include, sweep, select and match
+    YamlNode apart; // sweep, select and match, for their places
     std::vector<Source> sources;
     SweepSettings sweep;
     std::map<std::string, std::vector<std::pair<std::string, YamlNode>>>

@@ -217,7 +217,10 @@ void take_sweep(ConfigFile::Impl& impl, const std::vector<std::string>& axes) {
     reader.clashes();
     reader.select(take("select"));
     reader.match(take("match"));
-    for (const char* key : {"sweep", "select", "match"}) erase_key(impl.root, key);
+    for (const char* key : {"sweep", "select", "match"}) {
+        if (const YamlEntry* entry = impl.root.find(key)) impl.apart.entries.push_back(*entry);
+        erase_key(impl.root, key);
+    }
 }
 
 } // namespace dorabench

@@ -230,6 +230,7 @@ TEST(Diagnostics, FindPlacesForLaterErrors) {
     EXPECT_EQ(config.mark_of("adapter.target_modules").line, 7);
     EXPECT_EQ(config.mark_of("adapter.target_modules").column, 19);
     EXPECT_EQ(config.mark_of("adapter.init").line, 3); // absent: the section's key
+    EXPECT_EQ(Files(std::string(kGood) + "match: {trainable: 1%}\n").load().mark_of("match").line, 13);
     Diagnostic found =
         config.diagnostic("adapter.target_modules", "no site ends in q_prj", "did you mean \"q_proj\"?");
     EXPECT_TRUE(contains(ConfigErrors({found, found}).what(), ":7:19: adapter.target_modules: no site"));
