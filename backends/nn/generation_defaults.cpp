@@ -116,6 +116,9 @@ GenerateOptions merge_generation(const GenerateOptions& options, const std::vect
     if (open("no_repeat_ngram_size")) out.no_repeat_ngram_size = defaults.no_repeat_ngram_size;
     if (open("top_p")) out.top_p = defaults.top_p;
     if (open("top_k")) out.top_k = defaults.top_k;
+    // `none` on the command line: -1, and listed
+    if (!open("forced_bos_token_id") && out.forced_bos_token_id == -1) out.forced_bos_token_id = -2;
+    if (!open("forced_eos_token_id") && out.forced_eos_token_id == -1) out.forced_eos_token_id = -2;
     return resolve_generation(out, defaults);
 }
 

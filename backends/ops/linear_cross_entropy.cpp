@@ -108,10 +108,10 @@ at::Tensor as_scalar(double loss, const at::Tensor& hidden) {
 class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> {
 public:
     static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& hidden,
-                              const at::Tensor& weight, const at::Tensor& labels, const at::Tensor& scale,
-                              int64_t chunk) {
-        Result result =
-            run(hidden, weight, {labels, scale}, chunk, hidden.requires_grad(), weight.requires_grad());
+                              const at::Tensor& weight, const at::Tensor& labels,
+                              const std::optional<at::Tensor>& scale, int64_t chunk) {
+        Result result = run(hidden, weight, {labels, scale.value_or(at::Tensor())}, chunk,
+                            hidden.requires_grad(), weight.requires_grad());
         ctx->save_for_backward({result.dhidden, result.dweight});
         return as_scalar(result.loss, hidden);
     }
@@ -137,7 +137,9 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden, const at::Tensor& weig
     TORCH_CHECK(rows.labels.numel() == 0 || rows.labels.max().item<int64_t>() < weight.size(0),
                 "[linear_cross_entropy] labels must be below the vocabulary of ", weight.size(0));
     if (grad_needed(hidden, weight))
-        return LinearCrossEntropy::apply(hidden, weight, rows.labels, rows.scale, chunk_rows);
+        return LinearCrossEntropy::apply(hidden, weight, rows.labels,
+                                         rows.scale.defined() ? std::optional(rows.scale) : std::nullopt,
+                                         chunk_rows);
     return as_scalar(run(hidden, weight, rows, chunk_rows, false, false).loss, hidden);
 }
 
