@@ -1,0 +1,105 @@
+// Every experiment file that ships is planned with its variables set to a small checkpoint.
+#include "harness/base/text.h"
+#include "harness/builtin.h"
+#include "harness/plan/plan.h"
+#include "tests/support/paths.h"
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <map>
+
+namespace dorabench {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string configs() { return test::source_dir() + "/configs"; }
+
+std::vector<std::string> runnable() {
+    std::vector<std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(configs())) {
+        std::string name = fs::relative(entry.path(), configs()).string();
+        if (entry.path().extension() == ".yaml" && !starts_with(name, "parts/") &&
+            !starts_with(name, "quickstart/"))
+            files.push_back(name);
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+}
+
+// Shapes come from config.json alone; the names are those of tasks/specs.
+class ConfigsTest : public ::testing::Test {
+protected:
+    ConfigsTest() {
+        fs::create_directories(temp_ / "tiny");
+        std::ofstream(temp_ / "tiny/config.json")
+            << R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 16, "intermediate_size": 32,
+                   "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64,
+                   "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": false,
+                   "hidden_act": "silu"})";
+        for (const char* name : {"LLAMA_7B", "LLAMA_13B", "LLAMA2_7B", "LLAMA3_8B"})
+            setenv(name, (temp_ / "tiny").c_str(), 1);
+        register_builtin(registries_);
+        for (const char* task : {"boolq", "piqa", "siqa", "hellaswag", "winogrande", "arc_easy",
+                                 "arc_challenge", "obqa", "commonsense_170k"}) {
+            EXPECT_TRUE(fs::exists(test::source_dir() + "/tasks/specs/llm_adapters/" + task + ".yaml") ||
+                        fs::exists(test::source_dir() + "/tasks/specs/training/" + task + ".yaml"))
+                << task;
+            names_.tasks.push_back(task);
+        }
+        names_.backends = registries_.backends.names();
+        names_.methods = adapter_methods();
+        names_.templates = {"llm_adapters", "alpaca"};
+    }
+    RunPlan plan(const std::string& name) {
+        return make_plan(ConfigFile::load(configs() + "/" + name, {}), registries_.backends, names_);
+    }
+    test::TempDir temp_;
+    Registries registries_;
+    KnownNames names_;
+};
+
+TEST_F(ConfigsTest, AreAllFound) {
+    std::map<std::string, int> count;
+    for (const std::string& name : runnable()) ++count[name.substr(0, name.find('/'))];
+    EXPECT_EQ(count["commonsense"], 14);
+    EXPECT_EQ(count["instruction"], 8);
+    EXPECT_EQ(count["sweeps"], 2);
+    EXPECT_EQ(count["llama3_commonsense.yaml"], 1);
+}
+
+TEST_F(ConfigsTest, PlanWithoutAnError) {
+    for (const std::string& name : runnable()) {
+        SCOPED_TRACE(name);
+        try {
+            RunPlan made = plan(name);
+            EXPECT_TRUE(made.notes.empty());
+            for (const PlannedRun& run : made.runs) EXPECT_GT(run.count.trainable, 0);
+        } catch (const std::exception& error) {
+            ADD_FAILURE() << error.what();
+        }
+    }
+}
+
+TEST_F(ConfigsTest, BeginWithTheCommandThatRunsThem) {
+    for (const std::string& name : runnable()) {
+        std::ifstream file(configs() + "/" + name);
+        std::string line;
+        std::getline(file, line);
+        EXPECT_EQ(line, "# dora-bench run configs/" + name);
+    }
+}
+
+TEST_F(ConfigsTest, SweepTheRanksOfThePapersTable) {
+    RunPlan ranks = plan("sweeps/rank_llama_7b.yaml");
+    ASSERT_EQ(ranks.runs.size(), 10u);
+    EXPECT_EQ(ranks.runs[8].settings.adapter.method, "dora");
+    EXPECT_EQ(ranks.runs[8].settings.adapter.rank, 32);
+    EXPECT_DOUBLE_EQ(ranks.runs[8].settings.train.learning_rate, 1e-4);
+    EXPECT_DOUBLE_EQ(ranks.runs[8].settings.adapter.alpha, 64);
+    EXPECT_EQ(plan("llama3_commonsense.yaml").runs.size(), 10u);
+    EXPECT_EQ(plan("sweeps/detach_llama_7b.yaml").runs.size(), 2u);
+}
+
+} // namespace
+} // namespace dorabench

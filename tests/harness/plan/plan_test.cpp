@@ -1,0 +1,222 @@
+#include "harness/plan/plan.h"
+#include "tests/support/paths.h"
+#include <fstream>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace dorabench {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Two decoder layers' worth of linear weights, known from shapes alone.
+ModelShapes toy_shapes(const BackendSettings&) {
+    ModelShapes shapes;
+    shapes.backend = "toy";
+    shapes.name = "toy-1";
+    shapes.layers = 2;
+    shapes.hidden = 8;
+    shapes.intermediate = 16;
+    shapes.heads = shapes.kv_heads = 2;
+    shapes.head_dim = 4;
+    shapes.vocab = 32;
+    shapes.parameters.push_back({"model.embed_tokens.weight", {32, 8}});
+    for (int layer = 0; layer < 2; ++layer) {
+        std::string start = "model.layers." + std::to_string(layer) + ".";
+        for (const char* name : {"self_attn.q_proj", "self_attn.v_proj"})
+            shapes.parameters.push_back({start + name + ".weight", {8, 8}, true});
+        shapes.parameters.push_back({start + "mlp.up_proj.weight", {16, 8}, true});
+    }
+    shapes.parameters.push_back({"lm_head.weight", {32, 8}, true, true});
+    return shapes;
+}
+
+const Registry<BackendFactory>& registry() {
+    static const Registry<BackendFactory> filled = [] {
+        Registry<BackendFactory> backends("backend");
+        BackendFactory factory;
+        factory.name = "toy";
+        factory.shapes = toy_shapes;
+        factory.shape_names = [] { return std::vector<std::string>{"toy-1"}; };
+        backends.add(factory);
+        return backends;
+    }();
+    return filled;
+}
+
+KnownNames names() {
+    return {{"toy"},          adapter_methods(), {"boolq", "commonsense_170k"},
+            {"llm_adapters"}, {"accuracy"},      {"toy-1"}};
+}
+
+const char* const kHead = "name: t\nbackend: {type: toy, shape: toy-1}\n";
+const char* const kAdapter =
+    "adapter: {method: dora, rank: 4, scaling: 2, target_modules: [q_proj, v_proj]}\n";
+
+class PlanTest : public ::testing::Test {
+protected:
+    RunPlan plan(const std::string& text, const std::vector<std::string>& overrides = {}) {
+        std::ofstream(path()) << text;
+        return make_plan(ConfigFile::load(path(), overrides), registry(), names());
+    }
+    std::string wrong(const std::string& text) {
+        try {
+            plan(text);
+        } catch (const ConfigErrors& errors) {
+            return errors.what();
+        }
+        return "nothing is wrong";
+    }
+    std::string path() const { return temp_ / "x.yaml"; }
+    test::TempDir temp_;
+};
+
+TEST(Combinations, AreTheProductInFileOrderWithZipsMovingTogether) {
+    SweepSettings sweep;
+    sweep.axes = {{"seed", {"1", "2"}}, {"adapter.rank", {"4", "8"}}};
+    sweep.zips = {{{"adapter.method", {"lora", "dora"}}, {"train.learning_rate", {"3e-4", "2e-4"}}}};
+    auto all = combinations(sweep);
+    ASSERT_EQ(all.size(), 8u);
+    EXPECT_EQ(all[1][0].yaml, "1");
+    EXPECT_EQ(all[1][1].yaml, "4");
+    EXPECT_EQ(all[1][2].yaml, "dora");
+    EXPECT_EQ(all[1][3].yaml, "2e-4");
+    EXPECT_EQ(all[7][0].yaml, "2");
+    EXPECT_EQ(combinations({}).size(), 1u);
+    sweep.zips[0][1].second.pop_back();
+    EXPECT_THROW(combinations(sweep), Error);
+}
+
+TEST(Combinations, AreLimitedInNumber) {
+    SweepSettings sweep;
+    std::vector<std::string> values(1000, "1");
+    sweep.axes = {{"a", values}, {"b", values}};
+    EXPECT_THROW(combinations(sweep), Error);
+}
+
+TEST_F(PlanTest, CountsOneRunFromShapes) {
+    RunPlan one = plan(std::string(kHead) + kAdapter);
+    ASSERT_EQ(one.runs.size(), 1u);
+    EXPECT_EQ(one.runs[0].count.trainable, 4 * (4 * (8 + 8) + 8));
+    EXPECT_EQ(one.runs[0].count.base, toy_shapes({}).total());
+    EXPECT_EQ(one.runs[0].id.size(), 16u);
+    EXPECT_EQ(one.runs[0].id.find_first_not_of("0123456789abcdef"), std::string::npos);
+}
+
+TEST_F(PlanTest, ExpandsSeedsAndSweep) {
+    RunPlan many = plan(std::string(kHead) + "seed: [1, 2]\n" + kAdapter +
+                        "sweep:\n  adapter.method: [lora, dora]\n  adapter.rank: [4, 8, 16]\n");
+    ASSERT_EQ(many.runs.size(), 12u);
+    EXPECT_EQ(many.runs[0].settings.seed, 1u);
+    EXPECT_EQ(many.runs[0].settings.adapter.alpha, 8);
+    EXPECT_EQ(many.runs[2].settings.adapter.rank, 16);
+    EXPECT_EQ(many.runs[2].settings.adapter.alpha, 32);
+    EXPECT_EQ(many.runs[3].settings.adapter.method, "dora");
+    EXPECT_EQ(many.runs[11].settings.seed, 2u);
+}
+
+TEST_F(PlanTest, MakesOneRunOfCombinationsThatAMethodCannotTellApart) {
+    RunPlan collapsed =
+        plan(std::string(kHead) + "adapter: {method: vera, rank: 4, target_modules: [q_proj]}\n" +
+             "sweep:\n  adapter.method: [vera, lora]\n  adapter.alpha: [8, 16]\n");
+    EXPECT_EQ(collapsed.runs.size(), 3u);
+    ASSERT_EQ(collapsed.notes.size(), 1u);
+    EXPECT_THAT(collapsed.notes[0], HasSubstr("adapter.alpha=16"));
+}
+
+TEST_F(PlanTest, MarksTargetModulesThatMeetNoSite) {
+    std::string text =
+        wrong(std::string(kHead) + "adapter: {method: dora, rank: 4, alpha: 8, target_modules: [q_porj]}\n");
+    EXPECT_THAT(text, HasSubstr("x.yaml:3:"));
+    EXPECT_THAT(text, HasSubstr("adapter.target_modules"));
+    EXPECT_THAT(text, HasSubstr("q_porj"));
+}
+
+TEST_F(PlanTest, SaysWhatIsWrongOnceForAllCombinations) {
+    std::string text =
+        wrong(std::string(kHead) +
+              "adapter: {method: dora, rank: 4, alpha: 8, target_modules: [nowhere]}\nseed: [1, 2, 3]\n");
+    size_t count = 0;
+    for (size_t at = 0; (at = text.find("x.yaml:3:", at)) != std::string::npos; ++at) ++count;
+    EXPECT_EQ(count, 1u) << text;
+}
+
+TEST_F(PlanTest, IdentityIgnoresWhatDoesNotShapeTheResult) {
+    auto id = [&](const std::vector<std::string>& overrides) {
+        return plan(std::string(kHead) + kAdapter, overrides).runs[0].id;
+    };
+    std::string plain = id({});
+    EXPECT_EQ(plain, id({"name=other"}));
+    EXPECT_EQ(plain, id({"results=elsewhere"}));
+    EXPECT_EQ(plain, id({"data_dir=/elsewhere"}));
+    EXPECT_EQ(plain, id({"adapter.alpha=8"})) << "scaling 2 at rank 4";
+    EXPECT_NE(plain, id({"adapter.rank=8"}));
+    EXPECT_NE(plain, id({"seed=43"}));
+    EXPECT_NE(plain, id({"adapter.dropout=0.1"}));
+    EXPECT_NE(plain, id({"adapter.norm_grad=full"}));
+    EXPECT_NE(plain, id({"backend.dtype=bfloat16"}));
+}
+
+TEST_F(PlanTest, IdentityIsTheSameOnEveryCall) {
+    RunSettings settings = plan(std::string(kHead) + kAdapter).runs[0].settings;
+    EXPECT_EQ(run_identity(settings), run_identity(settings_from_json(settings_json(settings))));
+}
+
+TEST_F(PlanTest, SolvesRanksForAnEqualBudget) {
+    RunPlan matched = plan(std::string(kHead) + kAdapter +
+                           "sweep:\n  adapter.method: [lora, dora]\nmatch: {trainable: 640}\n");
+    ASSERT_EQ(matched.runs.size(), 2u);
+    EXPECT_EQ(matched.runs[0].settings.adapter.rank, 10); // 4 sites of 16 r
+    EXPECT_EQ(matched.runs[0].settings.adapter.alpha, 20);
+    EXPECT_EQ(matched.runs[1].settings.adapter.rank,
+              9); // 4 (16 r + 8): 608 at 9 and 672 at 10 are equally near; the smaller
+}
+
+TEST(Budget, ReadsPercentNumbersAndSizes) {
+    EXPECT_TRUE(parse_budget("trainable", "1%").percent);
+    EXPECT_DOUBLE_EQ(parse_budget("trainable", "50M").amount, 50e6);
+    EXPECT_DOUBLE_EQ(parse_budget("stored", "8 MiB").amount, 8388608);
+    for (const char* bad : {"", "x", "-1", "5 parsecs", "0"})
+        EXPECT_THROW(parse_budget("trainable", bad), Error) << bad;
+    EXPECT_THROW(parse_budget("stored", "1%"), Error);
+    EXPECT_THROW(parse_budget("time", "1"), Error);
+}
+
+TEST(MemoryEstimate, FollowsItsFormulas) {
+    RunSettings settings;
+    settings.backend.dtype = "bfloat16";
+    settings.adapter.method = "lora";
+    settings.adapter.rank = 4;
+    settings.adapter.alpha = 8;
+    settings.adapter.target_modules = {"q_proj", "v_proj"};
+    settings.train.micro_batch_size = 2;
+    settings.train.max_length = 10;
+    ModelShapes shapes = toy_shapes({});
+    AdapterCount count = count_adapter(shapes, settings.adapter);
+    MemoryEstimate memory = estimate_memory(shapes, count, settings);
+    EXPECT_EQ(memory.weights, 2 * shapes.total());
+    EXPECT_EQ(memory.adapter, 4 * count.added);
+    EXPECT_EQ(memory.gradients, 4 * count.trainable);
+    EXPECT_EQ(memory.optimizer, 8 * count.trainable);
+    int64_t layer = 2 * (6 * 8 + 2 * 8 + 3 * 16) + 4 * 4 * 4 / 2;
+    EXPECT_EQ(memory.activations, 20 * 2 * layer + 3 * 4 * 32 * 20);
+    settings.train.gradient_checkpointing = true;
+    EXPECT_LT(estimate_memory(shapes, count, settings).activations, memory.activations);
+    settings.backend.quantization = "nf4";
+    EXPECT_LT(estimate_memory(shapes, count, settings).weights, memory.weights);
+}
+
+TEST(MemoryEstimate, OfFullFineTuningCountsTheBaseAsTrained) {
+    RunSettings settings;
+    settings.adapter.method = "ft";
+    ModelShapes shapes = toy_shapes({});
+    AdapterCount count = count_adapter(shapes, settings.adapter);
+    MemoryEstimate memory = estimate_memory(shapes, count, settings);
+    EXPECT_EQ(memory.adapter, 0);
+    EXPECT_EQ(memory.gradients, 4 * shapes.total());
+    EXPECT_EQ(memory.optimizer, 8 * shapes.total());
+}
+
+} // namespace
+} // namespace dorabench
