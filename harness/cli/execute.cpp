@@ -241,12 +241,23 @@ void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& back
     if (!tasks.empty()) metrics["average"] = sum / static_cast<double>(tasks.size());
 }
 
+// A tokenizer named like a synthetic world's task is the one that the world brings along: it is written beside the results.
+BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog) {
+    BackendSettings backend = settings.backend;
+    if (!backend.tokenizer.empty() && !exists(backend.tokenizer) && catalog.has(backend.tokenizer)) {
+        std::string folder = settings.results + "/tokenizers/" + replace_all(backend.tokenizer, "/", ".");
+        catalog.write_tokenizer(backend.tokenizer, folder);
+        backend.tokenizer = folder;
+    }
+    return backend;
+}
+
 void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends,
              json& metrics) {
     const RunSettings& settings = run.settings;
     reset_peak_resident();
     std::vector<LoadedTask> tasks = open_tasks(settings, catalog);
-    Backend& backend = backends.get(settings.backend, settings.seed);
+    Backend& backend = backends.get(with_tokenizer(settings, catalog), settings.seed);
     const std::string& method = settings.adapter.method;
     bool changes_base =
         method == "ft" || settings.adapter.init == "pissa" || !settings.adapter.train_also.empty();

@@ -2,6 +2,7 @@
 #include "backends/io/safetensors.h"
 #include "backends/io/tokenizer.h"
 #include "harness/base/env.h"
+#include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "harness/store/store.h"
