@@ -13,7 +13,9 @@ constexpr const char* kSpace =
 constexpr const char* kNotSpace =
     R"(\x{0}-\x{8}\x{E}-\x{1F}\x{21}-\x{84}\x{86}-\x{9F}\x{A1}-\x{167F}\x{1681}-\x{1FFF}\x{200B}-\x{2027}\x{202A}-\x{202E})"
     R"(\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
-constexpr const char* kWord = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
+// Alphabetic (letters, letter numbers and the circled and squared letters), marks, digits, connectors.
+constexpr const char* kWord =
+    R"(\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
 
 // Oniguruma's expression in PCRE2's words.
 class Translator {
