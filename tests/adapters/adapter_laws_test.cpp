@@ -184,8 +184,6 @@ TEST_P(AdapterLaws, TrainsItsTensorsAndNothingElse) {
 }
 
 TEST_P(AdapterLaws, IsANoOpAfterResetToIdentity) {
-    if (GetParam().settings.init == "pissa")
-        GTEST_SKIP() << "the reset pair is PiSSA's start; see BeginsAsTheBase";
     test::TinyBackend backend(at::kFloat, 1, true);
     const at::Tensor base = backend.probe_logits(kProbe);
     AdapterSettings settings = GetParam().settings;
@@ -194,7 +192,7 @@ TEST_P(AdapterLaws, IsANoOpAfterResetToIdentity) {
     test::disturb(*set);
     EXPECT_GT(test::relative_error(backend.probe_logits(kProbe), base), 1e-3);
     set->reset_to_identity();
-    EXPECT_TRUE(test::close(backend.probe_logits(kProbe), base, 1e-6));
+    EXPECT_TRUE(test::close(backend.probe_logits(kProbe), base, 2e-6));
 }
 
 TEST_P(AdapterLaws, LeavesTheBackboneAsItWas) {

@@ -1,0 +1,40 @@
+#pragma once
+// A checkpoint's linear weights as sites for an adapter, straight from its mapped files: enough to merge and
+// to compare weights tensor by tensor, for any family and without room for a second model. It computes no
+// forward pass.
+#include "adapters/adapter_set.h"
+#include "backends/io/safetensors.h"
+#include "harness/cli/commands.h"
+
+namespace dorabench {
+
+class CheckpointSites final : public Backend {
+public:
+    // Which weights are linear is the backend's word where the checkpoint is of a known family, else every
+    // matrix "….weight" but embeddings. Error::data for weights in an integer type (a quantised checkpoint).
+    CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends);
+    const Checkpoint& checkpoint() const { return checkpoint_; }
+
+    const ModelShapes& shapes() const override { return shapes_; }
+    std::vector<LinearSite*> sites() override;
+    std::vector<NamedTensor> parameters() override { return parameters_; }
+    EncodedExample encode(const TrainingPair&, const EncodeOptions&) const override;
+    double loss_weight(const EncodedExample&) const override;
+    at::Tensor loss_sum(std::span<const EncodedExample>) override;
+    void respond(std::span<const Request>, int64_t, const OnResponse&) override;
+    at::Tensor probe_logits(const Ids&) override;
+    void set_training(bool) override {}
+    void set_gradient_checkpointing(bool) override {}
+    const Tokenizer* tokenizer() const override { return nullptr; }
+
+private:
+    Checkpoint checkpoint_;
+    ModelShapes shapes_;
+    std::vector<std::unique_ptr<LinearSite>> sites_;
+    std::vector<NamedTensor> parameters_;
+};
+
+// The family's name where config.json tells one that is registered; "" otherwise.
+std::string known_family(const std::string& folder, const Registry<BackendFactory>& backends);
+
+} // namespace dorabench
