@@ -33,8 +33,8 @@ void clear_progress_line() {
     if (line_on_screen.exchange(false)) std::fputs("\r\033[K", stderr);
 }
 
-Progress::Progress(std::string label, int64_t total)
-    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) == 1),
+Progress::Progress(std::string label, int64_t total, int64_t already)
+    : label_(std::move(label)), total_(total), already_(already), terminal_(::isatty(STDERR_FILENO) == 1),
       start_(steady_clock::now()), last_(start_) {}
 
 Progress::~Progress() {
@@ -54,8 +54,8 @@ void Progress::update(int64_t done, const std::string& note) {
     double elapsed = seconds_since(start_);
     if (finished)
         line += ", " + human_seconds(elapsed);
-    else if (total_ > 0 && done > 0)
-        line += ", " + human_seconds(elapsed / double(done) * double(total_ - done)) + " left";
+    else if (total_ > 0 && done > already_)
+        line += ", " + human_seconds(elapsed / double(done - already_) * double(total_ - done)) + " left";
     if (!note.empty()) line += ", " + note;
     if (terminal_) {
         line.resize(std::min(line.size(), terminal_columns() - 1));

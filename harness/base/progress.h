@@ -11,12 +11,13 @@ void clear_progress_line();         // a log line comes: the progress line is wi
 
 class Progress {
 public:
-    Progress(std::string label, int64_t total);
+    // already: what an earlier process has done; it counts as done, but not for the time that is left.
+    Progress(std::string label, int64_t total, int64_t already = 0);
     ~Progress(); // ends the line
     void update(int64_t done, const std::string& note = ""); // note: "loss 1.234, 812 tokens/s"
 private:
     std::string label_;
-    int64_t total_, last_plain_ = -1;
+    int64_t total_, already_, last_plain_ = -1;
     bool terminal_, shown_ = false;
     std::chrono::steady_clock::time_point start_, last_;
 };

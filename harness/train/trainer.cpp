@@ -99,7 +99,7 @@ TrainOutcome Trainer::run() {
     backend_.set_gradient_checkpointing(settings_.gradient_checkpointing);
     backend_.set_training(true), adapter_.set_training(true);
     {
-        Progress progress("train", total_);
+        Progress progress("train", total_, state_.step);
         while (state_.step < total_) {
             const double before = state_.seconds;
             const int64_t tokens = state_.tokens;
