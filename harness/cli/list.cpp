@@ -4,6 +4,7 @@
 #include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "harness/cli/names.h"
+#include "tasks/metrics/metric.h"
 #include "harness/report/table.h"
 #include <algorithm>
 #include <filesystem>
@@ -41,7 +42,7 @@ Table tasks_table() {
 
 Table metrics_table() {
     Table table{.header = {"name", "help", "origin"}};
-    for (const NamedHelp& metric : metric_list())
+    for (const Metric& metric : metric_list())
         table.rows.push_back({metric.name, metric.help, "built in"});
     return table;
 }

@@ -10,9 +10,4 @@ namespace dorabench {
 KnownNames known_names(const Registries& registries);
 TaskCatalog& task_catalog(); // of share_folder()/specs, read on first use
 
-struct NamedHelp {
-    std::string name, help;
-};
-const std::vector<NamedHelp>& metric_list(); // what `metric NAME` takes
-
 } // namespace dorabench
