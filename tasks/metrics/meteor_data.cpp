@@ -84,16 +84,12 @@ std::string morph(const std::string& word, const MeteorData& data) {
         {"s", ""},      {"ses", "s"}, {"xes", "x"}, {"zes", "z"}, {"ches", "ch"}, {"shes", "sh"},
         {"men", "man"}, {"ies", "y"}, {"es", "e"},  {"es", ""},   {"ed", "e"},    {"ed", ""},
         {"ing", "e"},   {"ing", ""},  {"er", ""},   {"est", ""},  {"er", "e"},    {"est", "e"}};
-    std::string stem = word, end;
-    if (ends_with(word, "ful")) {
-        stem = word.substr(0, word.size() - 3);
-        end = "ful";
-    }
-    if (ends_with(stem, "ss") || stem.size() <= 2) return word;
+    // -ful words would need their ending put back; METEOR finds none of them either
+    if (ends_with(word, "ful") || ends_with(word, "ss") || word.size() <= 2) return word;
     for (const auto& [suffix, ending] : kRules) {
-        if (!ends_with(stem, suffix)) continue;
-        std::string base = stem.substr(0, stem.size() - suffix.size()) + ending;
-        if (data.synsets.count(base)) return base + end;
+        if (!ends_with(word, suffix)) continue;
+        std::string base = word.substr(0, word.size() - suffix.size()) + ending;
+        if (data.synsets.count(base)) return base;
     }
     return word;
 }

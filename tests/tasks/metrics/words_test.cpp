@@ -1,0 +1,30 @@
+#include "tasks/metrics/words.h"
+
+#include <gtest/gtest.h>
+
+using namespace dorabench;
+
+TEST(Words, SplitsAtEveryKindOfWhiteSpace) {
+    EXPECT_EQ(split_white_space(" a\tb\xC2\xA0"
+                                "c\n\xE3\x80\x80"
+                                "d "),
+              (std::vector<std::string>{"a", "b", "c", "d"}));
+    EXPECT_TRUE(split_white_space(" \n").empty());
+    EXPECT_EQ(strip_white_space("\xC2\xA0 a b\t"), "a b");
+    EXPECT_EQ(strip_white_space("  "), "");
+}
+
+TEST(Words, LowersLettersBeyondAscii) { EXPECT_EQ(lower_unicode("ÀÉ Ж A"), "àé ж a"); }
+
+TEST(Words, CountsNgramsUpToAnOrder) {
+    auto counts = count_ngrams({"a", "b", "a", "b"}, 2);
+    EXPECT_EQ(counts.size(), 4u); // a, b, a b, b a
+    EXPECT_EQ(counts.at("a"), 2);
+    EXPECT_EQ(counts.at("a\x1F"
+                        "b"),
+              2);
+    EXPECT_EQ(ngram_order("a"), 1u);
+    EXPECT_EQ(ngram_order("a\x1F"
+                          "b"),
+              2u);
+}
