@@ -70,9 +70,7 @@ class Method:
         with torch.device("meta"):
             model = transformers.LlamaForCausalLM(base.config)
         model.load_state_dict(base.state_dict(), assign=True)
-        for (_, mine), (_, theirs) in zip(model.named_buffers(), base.named_buffers()):
-            mine.data = theirs.data  # rotary frequencies are no part of the state
-        model.model.rotary_emb = base.model.rotary_emb
+        model.model.rotary_emb = base.model.rotary_emb  # its frequencies are no part of the state
         if name in ("lora", "dora"):
             config = peft.LoraConfig(r=args.rank, lora_alpha=2 * args.rank, lora_dropout=0.0, target_modules=TARGETS,
                                      use_dora=name == "dora", task_type="CAUSAL_LM")
