@@ -5,11 +5,11 @@
 
 #include "harness/base/error.h"
 #include "harness/base/text.h"
+#include "tasks/metrics/delimited_table.h"
 #include "tasks/metrics/metric.h"
-#include "tasks/metrics/pattern.h"
 #include "tasks/metrics/records.h"
 #include "tasks/metrics/statistics.h"
-#include "tasks/metrics/table.h"
+#include "tasks/metrics/text_pattern.h"
 #include "tasks/metrics/words.h"
 #include <algorithm>
 #include <charconv>
@@ -36,9 +36,9 @@ std::string option_letter(const std::string& answer, const std::map<std::string,
 }
 
 std::string answer_is(const std::string& answer, const std::map<std::string, std::string>& options) {
-    static const Pattern kPattern("\\banswer is:?\\s*\\(?([A-Z])(?![A-Za-z])");
+    static const TextPattern kPattern("\\banswer is:?\\s*\\(?([A-Z])(?![A-Za-z])");
     std::set<std::string> named;
-    for (const PatternMatch& match : kPattern.find_all(answer))
+    for (const TextMatch& match : kPattern.find_all(answer))
         named.insert(answer.substr(match.group_begin, match.group_end - match.group_begin));
     return named.size() == 1 && options.count(*named.begin()) ? *named.begin() : "";
 }
@@ -57,7 +57,7 @@ std::string option_text(const std::string& answer, const std::map<std::string, s
     return found;
 }
 
-int64_t index_of(const Table& table, size_t row) {
+int64_t index_of(const DelimitedTable& table, size_t row) {
     const std::string& text = table.cell(row, "index");
     int64_t index = -1;
     auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), index);
@@ -80,8 +80,8 @@ std::string mmbench_option(const std::string& answer, const std::map<std::string
 }
 
 MetricValues mmbench_metric(const std::string& references, const std::string& predictions) {
-    const Table table = read_table(references, '\t');
-    const Table answer_table = predictions == references ? table : read_table(predictions, '\t');
+    const DelimitedTable table = read_table(references, '\t');
+    const DelimitedTable answer_table = predictions == references ? table : read_table(predictions, '\t');
     Texts answers;
     for (size_t row = 0; row < answer_table.rows(); ++row)
         if (!answers

@@ -1,8 +1,8 @@
 #include "tasks/metrics/ptb_tokenizer.h"
 
 #include "harness/base/text.h"
-#include "tasks/metrics/pattern.h"
 #include "tasks/metrics/ptb_rules.h"
+#include "tasks/metrics/text_pattern.h"
 #include "tasks/metrics/words.h"
 #include <algorithm>
 #include <array>
@@ -77,7 +77,7 @@ bool is_kept_alone(std::string_view character) {
 
 struct PtbTokenizer::Impl {
     struct Compiled {
-        Pattern pattern;
+        TextPattern pattern;
         PtbRule rule;
     };
     std::vector<Compiled> rules;
@@ -85,7 +85,7 @@ struct PtbTokenizer::Impl {
 
     Impl() {
         for (const PtbRule& rule : ptb_rules())
-            rules.push_back({Pattern(rule.expression, rule.caseless), rule});
+            rules.push_back({TextPattern(rule.expression, rule.caseless), rule});
         for (const auto& [word, at] : ptb_split_words()) split_words.push_back(word);
     }
 
@@ -103,7 +103,7 @@ struct PtbTokenizer::Impl {
     size_t next(std::string_view text, size_t at, std::string_view line,
                 std::vector<std::string>& out) const {
         const Compiled* best = nullptr;
-        PatternMatch match;
+        TextMatch match;
         for (const Compiled& candidate : rules) {
             if (candidate.rule.needs && line.find(candidate.rule.needs) == std::string_view::npos) continue;
             auto found = candidate.pattern.match_at(text, at);

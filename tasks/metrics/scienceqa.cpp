@@ -1,13 +1,13 @@
-// references: problems.json {id: {"choices": [text, …], "answer": index, "split"?, "image"?}} (of several splits, `test`
-// counts), or records with "id" or "question_id"; predictions: JSON lines {"question_id", "text", "prompt"?}. A problem
-// without a prediction is wrong, as in the original.
+// references: problems.json {id: {"choices": [text, …], "answer": index, "split"?, "image"?}} (of several
+// splits, `test` counts), or records with "id" or "question_id"; predictions: JSON lines {"question_id",
+// "text", "prompt"?}. A problem without a prediction is wrong, as in the original.
 #include "tasks/metrics/scienceqa.h"
 
 #include "harness/base/error.h"
 #include "tasks/metrics/metric.h"
-#include "tasks/metrics/pattern.h"
 #include "tasks/metrics/records.h"
 #include "tasks/metrics/statistics.h"
+#include "tasks/metrics/text_pattern.h"
 
 namespace dorabench {
 
@@ -48,7 +48,7 @@ bool is_right(const Record& problem, const Prediction* prediction) {
 } // namespace
 
 std::optional<char> scienceqa_letter(const std::string& text) {
-    static const Pattern kPattern("The answer is ([A-Z])[^\\n]");
+    static const TextPattern kPattern("The answer is ([A-Z])[^\\n]");
     auto is_option = [](char c) { return c >= 'A' && c <= 'E'; };
     if (text.size() == 1 && is_option(text[0])) return text[0];
     if (text.size() >= 3 && is_option(text[0]) && text[1] == '.' && text[2] == ' ') return text[0];

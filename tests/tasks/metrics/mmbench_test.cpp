@@ -1,6 +1,6 @@
 #include "tasks/metrics/mmbench.h"
 
-#include "tasks/metrics/table.h"
+#include "tasks/metrics/delimited_table.h"
 #include "tests/tasks/metrics/fixture_files.h"
 #include <nlohmann/json.hpp>
 
@@ -27,7 +27,7 @@ TEST(MmbenchOption, AgreesWithTheToolkitOnEveryRow) {
     DORABENCH_NEEDS_SHARED();
     const std::string folder = shared_dir() + "/data/made_up/mmbench/";
     const auto expected = nlohmann::json::parse(read_file(folder + "expected.json"));
-    const Table table = read_table(folder + "mmbench_dev.tsv", '\t');
+    const DelimitedTable table = read_table(folder + "mmbench_dev.tsv", '\t');
     for (size_t row = 0; row < table.rows(); ++row) {
         std::map<std::string, std::string> options;
         for (const char* letter : {"A", "B", "C", "D"})

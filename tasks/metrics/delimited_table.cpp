@@ -1,11 +1,12 @@
-#include "tasks/metrics/table.h"
+#include "tasks/metrics/delimited_table.h"
 
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 
 namespace dorabench {
 
-Table::Table(std::string path, const std::string& content, char separator) : path_(std::move(path)) {
+DelimitedTable::DelimitedTable(std::string path, const std::string& content, char separator)
+    : path_(std::move(path)) {
     std::vector<std::string> row;
     std::string cell;
     bool quoted = false, header = true;
@@ -56,15 +57,17 @@ Table::Table(std::string path, const std::string& content, char separator) : pat
     if (header) throw Error::data(path_, ": a header line expected, the file is empty");
 }
 
-const std::string& Table::cell(size_t row, const std::string& column) const {
+const std::string& DelimitedTable::cell(size_t row, const std::string& column) const {
     auto found = columns_.find(column);
     if (found == columns_.end())
         throw Error::data(path_, ": a column \"", column, "\" expected, there is none");
     return cells_.at(row).at(found->second);
 }
 
-std::string Table::place(size_t row) const { return cat(path_, ", row ", row + 1); }
+std::string DelimitedTable::place(size_t row) const { return cat(path_, ", row ", row + 1); }
 
-Table read_table(const std::string& path, char separator) { return {path, read_file(path), separator}; }
+DelimitedTable read_table(const std::string& path, char separator) {
+    return {path, read_file(path), separator};
+}
 
 } // namespace dorabench

@@ -1,22 +1,23 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "tasks/metrics/pattern.h"
+#include "tasks/metrics/text_pattern.h"
 
 #include "harness/base/error.h"
+#include "harness/base/text.h"
 #include <pcre2.h>
 
 namespace dorabench {
 
-struct Pattern::Impl {
+struct TextPattern::Impl {
     pcre2_code* code = nullptr;
     pcre2_match_data* data = nullptr;
     ~Impl() {
         pcre2_match_data_free(data);
         pcre2_code_free(code);
     }
-    std::optional<PatternMatch> run(std::string_view subject, size_t at, uint32_t options) const;
+    std::optional<TextMatch> run(std::string_view subject, size_t at, uint32_t options) const;
 };
 
-Pattern::Pattern(const std::string& expression, bool caseless) : impl_(std::make_unique<Impl>()) {
+TextPattern::TextPattern(const std::string& expression, bool caseless) : impl_(std::make_unique<Impl>()) {
     int error = 0;
     PCRE2_SIZE where = 0;
     uint32_t options = PCRE2_UTF | PCRE2_UCP | (caseless ? PCRE2_CASELESS : 0);
@@ -28,17 +29,17 @@ Pattern::Pattern(const std::string& expression, bool caseless) : impl_(std::make
     impl_->data = pcre2_match_data_create_from_pattern(impl_->code, nullptr);
 }
 
-Pattern::~Pattern() = default;
-Pattern::Pattern(Pattern&&) noexcept = default;
-Pattern& Pattern::operator=(Pattern&&) noexcept = default;
+TextPattern::~TextPattern() = default;
+TextPattern::TextPattern(TextPattern&&) noexcept = default;
+TextPattern& TextPattern::operator=(TextPattern&&) noexcept = default;
 
-std::optional<PatternMatch> Pattern::Impl::run(std::string_view subject, size_t at, uint32_t options) const {
+std::optional<TextMatch> TextPattern::Impl::run(std::string_view subject, size_t at, uint32_t options) const {
     if (at > subject.size()) return std::nullopt;
     int found = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), at,
                             options | PCRE2_NO_UTF_CHECK, data, nullptr);
     if (found <= 0) return std::nullopt;
     const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data);
-    PatternMatch match{span[0], span[1], span[0], span[1]};
+    TextMatch match{span[0], span[1], span[0], span[1]};
     if (found > 1 && span[2] != PCRE2_UNSET) {
         match.group_begin = span[2];
         match.group_end = span[3];
@@ -46,18 +47,20 @@ std::optional<PatternMatch> Pattern::Impl::run(std::string_view subject, size_t 
     return match;
 }
 
-std::optional<PatternMatch> Pattern::match_at(std::string_view subject, size_t at) const {
+std::optional<TextMatch> TextPattern::match_at(std::string_view subject, size_t at) const {
     return impl_->run(subject, at, PCRE2_ANCHORED);
 }
 
-std::optional<PatternMatch> Pattern::find(std::string_view subject, size_t from) const {
+std::optional<TextMatch> TextPattern::find(std::string_view subject, size_t from) const {
+    if (invalid_utf8(subject) != std::string_view::npos) return std::nullopt;
     return impl_->run(subject, from, 0);
 }
 
-std::vector<PatternMatch> Pattern::find_all(std::string_view subject) const {
-    std::vector<PatternMatch> matches;
+std::vector<TextMatch> TextPattern::find_all(std::string_view subject) const {
+    std::vector<TextMatch> matches;
+    if (invalid_utf8(subject) != std::string_view::npos) return matches;
     for (size_t from = 0; from <= subject.size();) {
-        auto match = find(subject, from);
+        auto match = impl_->run(subject, from, 0);
         if (!match) break;
         matches.push_back(*match);
         if (match->end > match->begin) {

@@ -7,10 +7,10 @@
 
 namespace dorabench {
 
-class Table {
+class DelimitedTable {
 public:
-    Table(std::string path, const std::string& content,
-          char separator); // Error::data: a row that doesn't fit the header
+    DelimitedTable(std::string path, const std::string& content,
+                   char separator); // Error::data: a row that doesn't fit the header
     size_t rows() const { return cells_.size(); }
     bool has(const std::string& column) const { return columns_.count(column) > 0; }
     const std::string& cell(size_t row,
@@ -24,6 +24,6 @@ private:
     std::vector<std::vector<std::string>> cells_;
 };
 
-Table read_table(const std::string& path, char separator);
+DelimitedTable read_table(const std::string& path, char separator);
 
 } // namespace dorabench
