@@ -181,7 +181,7 @@ void answer(const LoadedModel& model, const std::vector<RequestLine>& lines, int
     model.backend->respond(requests, batch_size, [&](size_t index, const Response& response) {
         output.put(
             index,
-            render(lines[index], response).dump(-1, ' ', false, OrderedJson::error_handler_t::replace) +
+            render(lines[index], response).dump(-1, ' ', true, OrderedJson::error_handler_t::replace) +
                 "\n");
         progress.update(++finished);
     });

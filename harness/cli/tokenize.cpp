@@ -32,7 +32,8 @@ int tokenize_command(const TokenizeOptions& options, const Globals&) {
         auto ids = tokenizer->encode(request["text"].get_ref<const std::string&>(), !options.no_special);
         OrderedJson answer = {
             {"id", request["id"]}, {"ids", ids}, {"decoded", tokenizer->decode(ids, false)}};
-        std::string text = answer.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+        // ASCII alone: some readers take U+2028 and its like for line ends
+        std::string text = answer.dump(-1, ' ', true, OrderedJson::error_handler_t::replace) + "\n";
         if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
             throw Error::resources("standard output cannot be written");
     });
