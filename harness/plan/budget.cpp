@@ -12,7 +12,7 @@ constexpr int64_t kLargestRank = 65536;
 double spent(const Budget& budget, const ModelShapes& shapes, RunSettings& settings, int64_t rank) {
     settings.adapter.rank = rank;
     AdapterCount count = count_adapter(shapes, settings.adapter);
-    if (budget.what == "stored") return static_cast<double>(count.stored_bytes);
+    if (budget.what == "stored_bytes") return static_cast<double>(count.stored_bytes);
     if (budget.what == "memory") return static_cast<double>(estimate_memory(shapes, count, settings).total());
     double trainable = static_cast<double>(count.trainable);
     return budget.percent ? 100 * trainable / static_cast<double>(count.base + count.added) : trainable;
@@ -38,13 +38,13 @@ Budget parse_budget(const std::string& what, const std::string& text) {
     const std::pair<const char*, double> units[] = {{"", 1},          {"B", 1},        {"KB", 1e3},
                                                     {"MB", 1e6},      {"GB", 1e9},     {"KiB", 1 << 10},
                                                     {"MiB", 1 << 20}, {"GiB", 1 << 30}};
-    if (what == "stored" || what == "memory")
+    if (what == "stored_bytes" || what == "memory")
         for (const auto& [name, factor] : units)
             if (unit == name && budget.amount > 0) return {what, budget.amount * factor, false};
-    if (what == "stored" || what == "memory")
+    if (what == "stored_bytes" || what == "memory")
         throw Error::config("match.", what, ": expected a size in bytes (10MB, 8MiB), got \"", text, "\"");
-    throw Error::config("match: expected trainable, stored or memory, got \"", what, "\"",
-                        did_you_mean(what, {"trainable", "stored", "memory"}));
+    throw Error::config("match: expected trainable, stored_bytes or memory, got \"", what, "\"",
+                        did_you_mean(what, {"trainable", "stored_bytes", "memory"}));
 }
 
 int64_t solve_rank(const Budget& budget, const ModelShapes& shapes, RunSettings settings) {

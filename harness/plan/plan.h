@@ -45,7 +45,7 @@ MemoryEstimate estimate_memory(const ModelShapes& shapes, const AdapterCount& co
                                const RunSettings& settings);
 
 // `match: {trainable: 1%}`: the rank at which the method comes nearest to the budget. What: trainable (a
-// percent of all parameters, or a number), stored (bytes of the saved adapter; 10MB, 8MiB), memory (bytes of
+// percent of all parameters, or a number), stored_bytes (of the saved adapter; 10MB, 8MiB), memory (bytes of
 // the estimate). The counts grow with the rank, so bisection is exact. Error::config for a budget that cannot
 // be read or a method without a rank.
 struct Budget {

@@ -176,10 +176,10 @@ TEST_F(PlanTest, SolvesRanksForAnEqualBudget) {
 TEST(Budget, ReadsPercentNumbersAndSizes) {
     EXPECT_TRUE(parse_budget("trainable", "1%").percent);
     EXPECT_DOUBLE_EQ(parse_budget("trainable", "50M").amount, 50e6);
-    EXPECT_DOUBLE_EQ(parse_budget("stored", "8 MiB").amount, 8388608);
+    EXPECT_DOUBLE_EQ(parse_budget("stored_bytes", "8 MiB").amount, 8388608);
     for (const char* bad : {"", "x", "-1", "5 parsecs", "0"})
         EXPECT_THROW(parse_budget("trainable", bad), Error) << bad;
-    EXPECT_THROW(parse_budget("stored", "1%"), Error);
+    EXPECT_THROW(parse_budget("stored_bytes", "1%"), Error);
     EXPECT_THROW(parse_budget("time", "1"), Error);
 }
 
