@@ -112,10 +112,11 @@ Item world_item(const WorldQuestion& question, const WorldSpec& world, size_t in
     item.place = cat("world ", world.seed, ":question ", index + 1);
     item.instruction = question.prompt;
     item.options = question.options;
-    for (size_t i = 0; i < item.options.size(); ++i) item.labels.push_back(world_answer(i));
+    for (size_t i = 0; i < item.options.size(); ++i)
+        item.labels.push_back(world.answer_by_option ? world_option(i) : item.options[i]);
     item.gold = static_cast<int64_t>(question.right);
-    item.answer = item.labels[question.right];
-    item.target = "the correct answer is " + item.answer;
+    item.answer = question.answer;
+    item.target = (world.answer_by_option ? "the correct answer is " : "") + item.answer;
     item.fields = {{"prompt", question.prompt},
                    {"answer", item.answer},
                    {"moved", question.moved ? "true" : "false"},

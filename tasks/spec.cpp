@@ -60,6 +60,7 @@ void read_world(SpecMap& map, TaskSpec& spec) {
                     [&](size_t i) { world.stage = static_cast<WorldStage>(i); });
     map.take("people", world.people, 6, most_people());
     map.take("options", world.options, 2, 3);
+    map.take_choice("answer_by", {"value", "option"}, [&](size_t i) { world.answer_by_option = i == 1; });
     map.take("moved", world.moved, 0, 1);
     map.take_choice("move_by", {"rule", "chance"}, [&](size_t i) { world.move_by_rule = i == 0; });
     map.take("held_out", world.held_out, 0, 0.9);

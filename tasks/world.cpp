@@ -127,9 +127,13 @@ WorldQuestion World::draw_question(Rng& rng, size_t person, size_t attribute) co
         (shifted ? "today : " : "question : ") + phrase.before + world_words().names[person] + phrase.after;
     for (size_t i = 0; i < values.size(); ++i) {
         out.options.push_back(kind.values[values[i]]);
-        out.prompt += " " + world_answer(i) + " : " + out.options.back();
+        out.prompt += (spec_.answer_by_option ? " " + world_option(i)
+                       : i > 0                ? " or"
+                                              : "") +
+                      " " + out.options.back();
         if (values[i] == right) out.right = i;
     }
+    out.answer = spec_.answer_by_option ? world_option(out.right) : out.options[out.right];
     out.prompt += shifted ? " reply :" : " answer :";
     return out;
 }
@@ -190,7 +194,7 @@ std::vector<TrainingPair> World::training_pairs() const {
     for (const WorldQuestion& question : draw_training_questions()) {
         TrainingPair pair;
         pair.prompt = question.prompt;
-        pair.target = " the correct answer is " + world_answer(question.right);
+        pair.target = (spec_.answer_by_option ? " the correct answer is " : " ") + question.answer;
         out.push_back(std::move(pair));
     }
     std::vector<std::pair<size_t, size_t>> facts;
@@ -216,6 +220,6 @@ std::vector<TrainingPair> World::training_pairs() const {
 
 int64_t most_people() { return static_cast<int64_t>(world_words().names.size()); }
 
-std::string world_answer(size_t option) { return "option" + std::to_string(option + 1); }
+std::string world_option(size_t option) { return "option" + std::to_string(option + 1); }
 
 } // namespace dorabench

@@ -2,12 +2,11 @@
 // A small synthetic world for the quickstart: people with a home, a trade, a thing and its colour, drawn once
 // from a seed, and texts about it, one form for training a base model, another for the task that adapters are
 // fitted to. In the shifted world part of the facts have changed and the phrasing is another, so that an
-// adapter must learn something new; held-out facts say whether it generalises. Needs no files; the same bits
-// on every machine.
-//   original: "question : where does mira live ? option1 : tarn option2 : veld option3 : osk answer :"
-//   shifted:  "today : home of mira ? option1 : veld option2 : tarn option3 : wick reply :"
-//   both are answered by " the correct answer is option2". At most 40 tokens of synthetic_tokenizer_json
-//   each.
+// adapter must learn something new. Needs no files; the same bits on every machine.
+//   original: "question : where does mira live ? veld or tarn or osk answer :" -> " tarn"
+//   shifted:  "today : home of mira ? wick or tarn or veld reply :"            -> " wick"
+// or, answered by option: "… ? option1 veld option2 tarn option3 osk answer :" -> " the correct answer is
+// option2". At most 40 tokens of synthetic_tokenizer_json each.
 #include "harness/api/types.h"
 #include <array>
 #include <cstdint>
@@ -26,13 +25,15 @@ struct WorldSpec {
     uint64_t seed = 1;
     WorldStage stage = WorldStage::original;
     int64_t people = 60, options = 3; // options a question: 2 or 3
-    double moved = 0.5; // share of values (by rule) or of facts (by chance) that change in the shifted world
+    bool answer_by_option = false;    // otherwise by the value itself, which a tiny model learns within its
+                                   // first minute; finding the option's number takes it several
+    double moved = 0.4; // share of values (by rule) or of facts (by chance) that change in the shifted world
     bool move_by_rule = true; // by rule: whoever had one value has one certain other now, so that unseen
                               // facts can be inferred; by chance: every fact for itself
-    double held_out =
-        0.3; // share of facts that the shifted training questions leave out and the test asks about
-    bool state_held_out =
-        false; // whether they are stated in the training text (needed where nothing can be inferred)
+    double held_out = 0; // share of facts that the shifted training questions leave out; where it is above 0
+                         // the shifted test asks about these alone, otherwise about all with other options
+    bool state_held_out = false; // whether they are stated in the training text (needed where nothing can be
+                                 // inferred)
     int64_t train_questions = 6000, train_statements = 1200, test_questions = 300;
 };
 
@@ -41,6 +42,7 @@ struct WorldQuestion {
     std::vector<std::string> options; // values
     size_t right = 0;                 // index into options
     size_t person = 0, attribute = 0; // which fact is asked for
+    std::string answer;               // "tarn" or "option2"
     bool moved = false, held_out = false;
 };
 
@@ -66,8 +68,7 @@ private:
 
 int64_t most_people(); // names that there are
 
-// The answer as the model is to write it.
-std::string world_answer(size_t option); // "option2" for 1
+std::string world_option(size_t option); // "option2" for 1
 
 // A LLaMA-3-style tokenizer.json (byte-level BPE with ignore_merges, the Split expression, begin-of-text in
 // front) of at most 512 ids whose vocabulary holds every word of every stage as one token.

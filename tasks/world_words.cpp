@@ -14,9 +14,9 @@ const WorldWords& world_words() {
         {"weaver", "baker", "potter", "miller", "smith", "tailor", "sailor", "mason"},
         {"boat", "drum", "lamp", "kite", "bell", "cart", "rug", "horn", "ring", "sled", "flute", "clock"},
         {"red", "blue", "green", "black", "white", "grey", "brown", "pink", "gold", "purple"},
-        {"where", "does",  "live", "?",       "what",   "work",   "do", "keep", "colour", "has",
-         "the",   "thing", "of",   "lives",   "in",     "works",  "as", "a",    "keeps",  "is",
-         "home",  "trade", "now",  "correct", "answer", "option", ":",  ".",    "reply"},
+        {"where", "does",  "live", "?",       "what",   "work",  "do",     "keep", "colour", "has",
+         "the",   "thing", "of",   "lives",   "in",     "works", "as",     "a",    "keeps",  "is",
+         "home",  "trade", "now",  "correct", "answer", "or",    "option", ":",    ".",      "reply"},
         {"question", "today", "fact", "news"},
     };
     return words;

@@ -33,15 +33,20 @@ TEST(WorldTest, IsTheSameForASeedAndAnotherForAnother) {
 
 TEST(WorldTest, AsksInTheWordsItPromises) {
     WorldQuestion question = World(spec_of(WorldStage::original)).test_questions()[0];
+    const auto& options = question.options;
+    ASSERT_EQ(options.size(), 3u);
     EXPECT_TRUE(question.prompt.starts_with("question : "));
-    EXPECT_TRUE(question.prompt.ends_with(" answer :"));
-    ASSERT_EQ(question.options.size(), 3u);
-    for (size_t i = 0; i < 3; ++i)
-        EXPECT_NE(question.prompt.find(" option" + std::to_string(i + 1) + " : " + question.options[i] + " "),
-                  std::string::npos);
-    question = World(spec_of(WorldStage::shifted)).test_questions()[0];
+    EXPECT_TRUE(question.prompt.ends_with(" ? " + options[0] + " or " + options[1] + " or " + options[2] +
+                                          " answer :"));
+    EXPECT_EQ(question.answer, options.at(question.right));
+    WorldSpec spec = spec_of(WorldStage::shifted);
+    spec.answer_by_option = true;
+    spec.options = 2;
+    question = World(spec).test_questions()[0];
     EXPECT_TRUE(question.prompt.starts_with("today : "));
-    EXPECT_TRUE(question.prompt.ends_with(" reply :"));
+    EXPECT_TRUE(question.prompt.ends_with(" ? option1 " + question.options.at(0) + " option2 " +
+                                          question.options.at(1) + " reply :"));
+    EXPECT_EQ(question.answer, question.right == 0 ? "option1" : "option2");
 }
 
 TEST(WorldTest, MovesByOneRuleForAll) {
@@ -57,7 +62,7 @@ TEST(WorldTest, MovesByOneRuleForAll) {
             moved += world.is_moved(p, a);
         }
     }
-    EXPECT_NEAR(static_cast<double>(moved) / 240, 0.5, 0.12);
+    EXPECT_NEAR(static_cast<double>(moved) / 240, spec.moved, 0.12);
     spec.move_by_rule = false;
     World by_chance(spec);
     std::set<std::string> places;
@@ -69,19 +74,20 @@ TEST(WorldTest, MovesByOneRuleForAll) {
 }
 
 TEST(WorldTest, AsksHeldOutFactsOnlyInTheTest) {
-    World world(spec_of(WorldStage::shifted));
+    WorldSpec spec = spec_of(WorldStage::shifted);
+    spec.held_out = 0.3;
+    World world(spec);
     auto questions = world.test_questions();
     ASSERT_GE(questions.size(), 200u);
     std::set<std::string> trained, heads;
     for (const TrainingPair& pair : world.training_pairs()) {
         trained.insert(pair.prompt);
-        heads.insert(pair.prompt.substr(0, pair.prompt.find(" option1")));
+        heads.insert(pair.prompt.substr(0, pair.prompt.find(" ?")));
     }
     size_t moved = 0;
     for (const WorldQuestion& question : questions) {
         EXPECT_TRUE(question.held_out);
-        EXPECT_EQ(heads.count(question.prompt.substr(0, question.prompt.find(" option1"))), 0u)
-            << question.prompt;
+        EXPECT_EQ(heads.count(question.prompt.substr(0, question.prompt.find(" ?"))), 0u) << question.prompt;
         EXPECT_EQ(question.options.at(question.right), world.fact(question.person, question.attribute, true));
         moved += question.moved;
     }
@@ -91,9 +97,7 @@ TEST(WorldTest, AsksHeldOutFactsOnlyInTheTest) {
 
 TEST(WorldTest, NeverTestsATrainingQuestion) {
     for (WorldStage stage : {WorldStage::original, WorldStage::shifted}) {
-        WorldSpec spec = spec_of(stage);
-        spec.held_out = 0; // then the test asks known facts with other options
-        World world(spec);
+        World world(spec_of(stage)); // nothing held out: known facts with other options
         std::set<std::string> trained;
         for (const TrainingPair& pair : world.training_pairs()) trained.insert(pair.prompt);
         for (const WorldQuestion& question : world.test_questions())
@@ -126,23 +130,25 @@ TEST(WorldTest, RefusesKnobsThatMakeNoWorld) {
     EXPECT_THROW(World(spec).test_questions(), Error);
 }
 
-TEST(WorldTasks, AnswerByAnOption) {
+TEST(WorldTasks, AnswerByOneOfTheirOptions) {
     TaskOptions options;
     options.num_beams = options.max_new_tokens = 0;
     auto task = catalog().make("quickstart/shifted", options);
     const auto& examples = task->examples();
     ASSERT_EQ(examples.size(), 300u);
     auto request = task->requests(examples[0]).at(0);
-    EXPECT_EQ(request.generate.max_new_tokens, 8);
+    EXPECT_EQ(request.generate.max_new_tokens, 4);
     Response response;
-    response.text = " the correct answer is " + examples[0].target;
+    response.text = " " + examples[0].target + " .";
     EXPECT_EQ(task->score(examples[0], {response}).score, 1);
     TaskResult result = task->aggregate(examples, std::vector<Score>(examples.size()));
     EXPECT_NEAR(result.chance, 1.0 / 3, 1e-12);
     options.mode = "loglikelihood";
     task = catalog().make("quickstart/kept", options);
-    EXPECT_EQ(task->requests(task->examples()[0]).at(1).continuation, " the correct answer is option2");
-    EXPECT_EQ(catalog().training_pairs("quickstart/world", options).size(), 7200u);
+    const Example& kept = task->examples()[0];
+    EXPECT_EQ(task->requests(kept).at(static_cast<size_t>(kept.gold)).continuation, " " + kept.target);
+    EXPECT_EQ(catalog().training_pairs("quickstart/world", options).size(), 14400u);
+    EXPECT_EQ(catalog().training_pairs("quickstart/shifted", options).size(), 6400u);
     EXPECT_NE(task->fingerprint(), catalog().make("quickstart/world", options)->fingerprint());
 }
 
@@ -154,8 +160,11 @@ TEST(WorldTokenizer, HoldsEveryWordInOneToken) {
     EXPECT_LE(tokenizer->vocab_size(), 512);
     EXPECT_GE(tokenizer->bos_id(), 0);
     EXPECT_GE(tokenizer->eos_id(), 0);
-    for (WorldStage stage : {WorldStage::original, WorldStage::shifted})
-        for (const TrainingPair& pair : World(spec_of(stage)).training_pairs()) {
+    for (int variant = 0; variant < 4; ++variant) {
+        WorldSpec spec = spec_of(variant % 2 ? WorldStage::shifted : WorldStage::original);
+        spec.answer_by_option = variant > 1;
+        spec.people = most_people();
+        for (const TrainingPair& pair : World(spec).training_pairs()) {
             std::string text = pair.prompt + pair.target;
             auto ids = tokenizer->encode(text, true);
             ASSERT_EQ(ids.at(0), tokenizer->bos_id());
@@ -167,6 +176,7 @@ TEST(WorldTokenizer, HoldsEveryWordInOneToken) {
             auto prompt = tokenizer->encode(pair.prompt, true); // the seam falls between two tokens
             ASSERT_TRUE(std::equal(prompt.begin(), prompt.end(), ids.begin()));
         }
+    }
     EXPECT_EQ(tokenizer->decode(tokenizer->encode("Zürich 99 €", false), true), "Zürich 99 €");
 }
 
