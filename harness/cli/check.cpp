@@ -1,15 +1,19 @@
 // check: the CI gate over the store's runs; --update writes the baseline from them.
+#include "harness/base/env.h"
+#include "harness/base/error.h"
 #include "harness/base/log.h"
 #include "harness/base/text.h"
 #include "harness/cli/commands.h"
-#include "harness/report/gate.h"
-#include "harness/report/table.h"
+#include "harness/cli/provenance.h"
+#include "harness/compare/gate.h"
 #include <iostream>
 
 namespace dorabench {
 namespace {
 
-std::vector<RunRecord> chosen(const CheckOptions& options) {
+using nlohmann::json;
+
+std::vector<RunRecord> chosen_runs(const CheckOptions& options) {
     std::vector<RunRecord> all = read_runs(options.results), out;
     if (options.runs.empty()) return all;
     for (const std::string& word : options.runs) {
@@ -23,55 +27,49 @@ std::vector<RunRecord> chosen(const CheckOptions& options) {
     return out;
 }
 
-Table as_table(const std::vector<GateCell>& cells) {
-    Table table;
-    table.header = {"run", "task", "verdict", "baseline", "now", "p", "message"};
-    table.align = {Align::left,  Align::left,  Align::left, Align::right,
-                   Align::right, Align::right, Align::left};
-    for (const GateCell& cell : cells) {
-        bool judged = cell.verdict == "pass" || cell.verdict == "regressed";
-        table.rows.push_back({cell.label, cell.task, cell.verdict, judged ? fixed(cell.baseline, 4) : "-",
-                              judged ? fixed(cell.value, 4) : "-", judged ? fixed(cell.p, 3) : "-",
-                              judged ? "" : cell.message});
+// Runs that lost a selection were never tested and are no part of a baseline.
+void update(const CheckOptions& options, std::vector<RunRecord> runs) {
+    std::erase_if(runs, [](const RunRecord& run) { return run.status == "not selected"; });
+    json earlier;
+    if (exists(options.baseline)) {
+        try {
+            earlier = read_baseline(options.baseline);
+        } catch (const Error& error) {
+            log::warning(error.what(), "; it is replaced, and noise floors in it are lost");
+        }
     }
-    return table;
-}
-
-// Workflow commands of GitHub Actions: one line each, with % and line ends escaped.
-void annotate(const std::vector<GateCell>& cells) {
-    for (const GateCell& cell : cells) {
-        if (cell.verdict == "pass") continue;
-        std::string text = replace_all(replace_all(cell.message, "%", "%25"), "\n", "%0A");
-        std::cerr << "::error title=" << cell.verdict << "::" << cell.label << " " << cell.task << ": "
-                  << text << "\n";
-    }
+    json provenance = {{"created", utc_now()},
+                       {"version", version()},
+                       {"commit", commit()},
+                       {"host", host_description()},
+                       {"libtorch", libtorch_version()}};
+    json baseline = make_baseline(runs, earlier, provenance);
+    write_file_atomic(options.baseline, baseline.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
+    log::info("baseline of ", runs.size(), runs.size() == 1 ? " run, " : " runs, ", baseline["cells"].size(),
+              " cells: ", options.baseline);
 }
 
 } // namespace
 
 int check_command(const CheckOptions& options, const Globals& globals) {
-    std::vector<RunRecord> runs = chosen(options);
+    std::vector<RunRecord> runs = chosen_runs(options);
     if (options.update) {
-        write_file_atomic(options.baseline, make_baseline(runs).dump(1) + "\n");
-        log::info("baseline of ", runs.size(), " runs: ", options.baseline);
+        update(options, std::move(runs));
         return 0;
     }
-    nlohmann::json baseline = nlohmann::json::parse(read_file(options.baseline), nullptr, false);
-    if (baseline.is_discarded())
-        throw Error::data(options.baseline, ": expected a baseline in JSON, as check --update writes it");
-    std::vector<GateCell> cells = check_against(baseline, runs, !options.runs.empty());
+    GateReport report = check_against(read_baseline(options.baseline), runs, !options.runs.empty());
     if (globals.format == "json")
-        std::cout << gate_json(cells).dump(2) << "\n";
+        std::cout << gate_as_json(report).dump(2, ' ', false, json::error_handler_t::replace) << "\n";
     else
-        std::cout << render(as_table(cells), globals.format);
-    if (!options.junit.empty()) write_file_atomic(options.junit, gate_junit(cells));
-    if (!options.markdown.empty()) write_file_atomic(options.markdown, render(as_table(cells), "markdown"));
-    if (options.github) annotate(cells);
-    for (const GateCell& cell : cells)
-        if (cell.verdict != "pass")
+        std::cout << gate_as_text(report, globals.format);
+    if (!options.junit.empty()) write_file_atomic(options.junit, gate_as_junit(report));
+    if (!options.markdown.empty()) write_file_atomic(options.markdown, gate_as_markdown(report));
+    if (options.github) std::cerr << gate_as_github(report);
+    for (const GateCell& cell : report.cells)
+        if (!options.github && cell.verdict != "pass" && cell.verdict != "new")
             std::cerr << "check: " << cell.verdict << ": " << cell.label << " " << cell.task << ": "
                       << cell.message << "\n";
-    return gate_exit_code(cells);
+    return report.exit_code();
 }
 
 } // namespace dorabench
