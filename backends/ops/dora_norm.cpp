@@ -1,6 +1,7 @@
 #include "backends/ops/dora_norm.h"
 #include "backends/ops/compose.h"
 #include "backends/ops/compose_math.h"
+#include "backends/ops/tall_product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 #include <algorithm>
@@ -78,6 +79,7 @@ at::Tensor weight_times_down(const at::Tensor& weight, const at::Tensor& down) {
     TORCH_CHECK(weight.dim() == 2 && down.dim() == 2 && down.size(1) == weight.size(1),
                 "[dora_norm] A must be [r, in=", weight.size(1), "], got ", down.sizes());
     at::NoGradGuard no_grad;
+    if (suits_tall_product(weight, down)) return tall_product(weight, down);
     const auto type = accumulate_type(weight.scalar_type());
     const at::Tensor right = down.to(type).t();
     if (weight.scalar_type() == type) return at::mm(weight, right);

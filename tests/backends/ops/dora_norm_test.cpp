@@ -31,7 +31,8 @@ TEST_P(DoraNormShapes, MatchesTheMaterialisedRowsInEveryType) {
 }
 INSTANTIATE_TEST_SUITE_P(Odd, DoraNormShapes,
                          ::testing::Values(Shape{1, 1, 1}, Shape{37, 129, 5}, Shape{2, 4099, 3},
-                                           Shape{513, 16, 16}, Shape{64, 31, 1}));
+                                           Shape{513, 16, 16}, Shape{64, 31, 1}, Shape{45, 700, 33},
+                                           Shape{19, 1030, 80}));
 
 TEST(DoraNorm, EqualsTheBasesNormBitForBitWhenBIsZero) {
     auto from = test::generator(4);
