@@ -19,6 +19,10 @@ struct Media {
     bool empty() const { return images.empty() && video.empty() && features.empty(); }
 };
 
+// Encoder-decoders: an example's loss is the mean of its own target tokens times its weight and counts as one
+// (VL-T5's tasks), or each of its tokens counts as one (HF's mean). automatic: the backend's rule.
+enum class LossMean { automatic, tokens, example };
+
 // One training example as text (or as ready-made ids): what a task or a data file gives.
 struct TrainingPair {
     std::string id;
@@ -26,6 +30,7 @@ struct TrainingPair {
     Ids input_ids, labels; // ready-made; then prompt and target are empty
     Media media;
     double weight = 1;  // of this example's loss (VQA soft scores)
+    LossMean loss_mean = LossMean::automatic;
     std::string source; // "file:record", for messages
 };
 
@@ -36,6 +41,7 @@ struct EncodedExample {
     std::vector<int64_t> segments; // packing: start index of every packed document; empty: one document
     Media media;
     double weight = 1;
+    LossMean loss_mean = LossMean::automatic;
     int64_t index = 0;        // row in the data, for the order and for messages
     int64_t cut_tokens = 0;   // tokens of the prompt that max_length cut
     bool lost_target = false; // no target left: dropped by the trainer, and counted

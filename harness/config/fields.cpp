@@ -24,7 +24,7 @@ void visit_backend(Fields& f, BackendSettings& s) {
     f.field("attention", s.attention, {.help = "math: bit-exact", .choices = {"sdpa", "math"}});
     f.field("image_processing", s.image_processing,
             {.help = "llava: how images become square", .choices = {"pad", "crop"}});
-    f.field("options", s.options, {.help = "keys of a plug-in"});
+    f.field("options", s.options, {.help = "keys of a plug-in; vlbart: visual (image, video) for a plain BART"});
     f.end();
 }
 

@@ -35,7 +35,7 @@ const std::map<std::string, Names>& keys_by_method() {
 }
 
 bool backend_uses(const std::string& type, const std::string& key) {
-    if (key == "options") return !among({"llama", "vlbart", "llava"}, type);
+    if (key == "options") return !among({"llama", "llava"}, type);
     if (key == "vision_tower" || key == "image_processing") return !among({"llama", "vlbart"}, type);
     return true;
 }

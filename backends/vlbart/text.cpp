@@ -1,0 +1,90 @@
+#include "backends/vlbart/text.h"
+#include "backends/nn/causal_text.h"
+#include "harness/base/error.h"
+#include <algorithm>
+
+namespace dorabench {
+namespace {
+
+const Tokenizer& tokenizer_of(const BartVocabulary& v, const std::string& what) {
+    return need_tokenizer({v.tokenizer, v.config->vocab, v.config->bos, v.config->eos, v.checkpoint}, what);
+}
+
+int64_t cut_right(Ids& ids, int64_t most, int64_t eos) {
+    const int64_t extra = static_cast<int64_t>(ids.size()) - std::max<int64_t>(1, most);
+    if (extra <= 0) return 0;
+    const bool ended = ids.back() == eos;
+    ids.resize(ids.size() - extra);
+    if (ended) ids.back() = eos;
+    return extra;
+}
+
+void check_labels(const Ids& labels, int64_t vocab, const std::string& source) {
+    for (int64_t label : labels)
+        if (label != kIgnoreLabel && (label < 0 || label >= vocab))
+            throw Error::data(source, ": labels must be ", kIgnoreLabel, " or in [0, ", vocab, "), got ",
+                              label);
+}
+
+} // namespace
+
+EncodedExample encode_bart(const TrainingPair& pair, const EncodeOptions& options, const BartVocabulary& v) {
+    const BartConfig& c = *v.config;
+    EncodedExample out;
+    out.media = pair.media;
+    out.weight = pair.weight;
+    out.loss_mean = pair.loss_mean;
+    if (!pair.input_ids.empty() || !pair.labels.empty()) {
+        out.input_ids = pair.input_ids, out.labels = pair.labels;
+    } else {
+        const Tokenizer& tokenizer = tokenizer_of(v, pair.source);
+        out.input_ids = tokenizer.encode(pair.prompt, true);
+        out.labels = tokenizer.encode(pair.target, true);
+        if (out.labels.empty() || out.labels.back() != c.eos) out.labels.push_back(c.eos);
+    }
+    if (out.input_ids.empty())
+        throw Error::data(pair.source, ": expected a source of at least one token, got none");
+    check_ids(out.input_ids, c.vocab, pair.source + ": input_ids");
+    check_labels(out.labels, c.vocab, pair.source);
+    while (!out.labels.empty() && out.labels.back() == kIgnoreLabel) out.labels.pop_back();
+    out.cut_tokens = cut_right(out.input_ids, std::min(options.max_length, c.positions), c.eos);
+    out.lost_target = out.labels.empty() || static_cast<int64_t>(out.labels.size()) > c.positions;
+    return out;
+}
+
+Ids source_of(const Request& request, const BartVocabulary& v, int64_t& cut) {
+    const std::string what = cat("request ", request.id);
+    Ids ids = request.has_ids ? request.context_ids : tokenizer_of(v, what).encode(request.context, true);
+    check_ids(ids, v.config->vocab,
+              what + (request.kind == Request::Kind::score ? ": context_ids" : ": prompt_ids"));
+    if (ids.empty()) throw Error::data(what, ": expected a source of at least one token, got none");
+    cut = cut_right(ids, v.config->positions, v.config->eos);
+    return ids;
+}
+
+ScoredTarget scored_target(const Request& request, const BartVocabulary& v) {
+    const std::string what = cat("request ", request.id);
+    ScoredTarget out;
+    if (request.has_ids) {
+        out.scored = request.continuation_ids;
+    } else {
+        const Tokenizer& tokenizer = tokenizer_of(v, what);
+        const Ids framed = tokenizer.encode("", true); // <s> </s>
+        if (framed.size() > 1) out.given = {framed.front()};
+        out.scored = tokenizer.encode(request.continuation, false);
+    }
+    check_ids(out.scored, v.config->vocab, what + ": continuation_ids");
+    const int64_t inputs = static_cast<int64_t>(out.given.size() + out.scored.size());
+    if (inputs > v.config->positions)
+        throw Error::data(what, ": a continuation must be at most ", v.config->positions,
+                          " tokens (max_position_embeddings), got ", inputs);
+    return out;
+}
+
+Ids shifted_right(const Ids& labels, const BartConfig& c) {
+    Ids out{c.start};
+    for (size_t i = 0; i + 1 < labels.size(); ++i) out.push_back(labels[i] < 0 ? c.pad : labels[i]);
+    return out;
+}
+
+} // namespace dorabench
