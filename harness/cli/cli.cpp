@@ -29,6 +29,7 @@ struct Options {
     ParamsOptions params;
     EvalOptions eval;
     MergeOptions merge;
+    ExportOptions export_;
     AnalyzeOptions analyze;
     ModelOptions model;
     std::string eos = "", forced_eos = "", forced_bos = "";
@@ -220,6 +221,12 @@ private:
             ->type_name("PATH");
         sub->add_option("--tuned", o_.analyze.tuned, "checkpoint folder or safetensors file")
             ->type_name("PATH");
+        sub = command("export", "What a run trained: its HF PEFT folder, or a HF checkpoint after full fine-tuning",
+                      "export 0123abcd --to adapter\nexport quickstart_base --results results/quickstart --to base",
+                      [this] { return export_command(o_.export_, o_.globals); });
+        sub->add_option("run", o_.export_.run, "a run's id or name")->required()->type_name("RUN");
+        sub->add_option("--to", o_.export_.to, "folder to write")->required()->type_name("DIR");
+        add_results_option(sub, o_.export_.results);
         sub = command("merge", "Write a HF checkpoint with the adapter merged in",
                       "merge --checkpoint /models/llama-7b --adapter adapter --to merged --dtype float32",
                       [this] { return merge_command(o_.merge, o_.globals); });

@@ -31,6 +31,9 @@ struct RunOptions : ConfigOptions {
 struct ParamsOptions : ConfigOptions { std::vector<int64_t> ranks; };
 struct EvalOptions : ConfigOptions { std::string adapter; };
 struct MergeOptions { std::string checkpoint, adapter, to, dtype; };
+struct ExportOptions {
+    std::string run, to, results = "results";
+};
 struct AnalyzeOptions { std::string run, base, tuned; };
 struct ModelOptions { // score, generate
     std::string checkpoint, adapter, input, dtype = "float32", device = "auto", tokenizer, vision_tower, image_processing = "pad";
@@ -57,6 +60,7 @@ int params_command(const ParamsOptions&, const Globals&);
 int validate_command(const std::vector<std::string>& configs, const std::vector<std::string>& overrides, const Globals&);
 int eval_command(const EvalOptions&, const Globals&);
 int merge_command(const MergeOptions&, const Globals&);
+int export_command(const ExportOptions&, const Globals&);
 int analyze_command(const AnalyzeOptions&, const Globals&);
 int score_command(const ModelOptions&, const Globals&);
 int generate_command(const ModelOptions&, const Globals&);

@@ -30,6 +30,13 @@ private:
     std::unique_ptr<Backend> backend_;
 };
 
+// The settings that a run folder's config.yaml states. Error::data when it is damaged.
+RunSettings read_run_settings(const std::string& run_folder, const Registries& registries);
+
+// A tokenizer named like a synthetic world's task is the one that the world brings along: it is written to
+// <results>/tokenizers and the settings name that folder.
+BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog);
+
 enum class RunState { done, skipped_done, busy_elsewhere };
 
 // Throws what ended the run, after recording it in metrics.json (status "failed" with the message; an

@@ -3,6 +3,7 @@
 #include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "harness/config/impl.h"
+#include <algorithm>
 
 namespace dorabench {
 
@@ -35,8 +36,8 @@ bool in_hub_cache(const std::string& id) {
 
 class Checker {
 public:
-    Checker(const YamlNode& root, const RunSettings& settings, const Report& report)
-        : root_(root), s_(settings), report_(report) {}
+    Checker(const YamlNode& root, const RunSettings& settings, const KnownNames& names, const Report& report)
+        : root_(root), s_(settings), names_(names), report_(report) {}
 
     void backend() const {
         if (!given(root_, "backend")) {
@@ -48,7 +49,9 @@ public:
             report_(place_of(root_, "backend"), "backend.checkpoint",
                     "missing: expected a checkpoint or a shape", "shape: a named shape with random weights");
         path("backend.checkpoint", s_.backend.checkpoint, true);
-        path("backend.tokenizer", s_.backend.tokenizer, true);
+        // a synthetic world's task brings its own tokenizer along
+        if (std::find(names_.tasks.begin(), names_.tasks.end(), s_.backend.tokenizer) == names_.tasks.end())
+            path("backend.tokenizer", s_.backend.tokenizer, true);
         path("backend.vision_tower", s_.backend.vision_tower, true);
     }
 
@@ -110,6 +113,7 @@ private:
 
     const YamlNode& root_;
     const RunSettings& s_;
+    const KnownNames& names_;
     const Report& report_;
 };
 
@@ -120,8 +124,8 @@ void finish_settings(RunSettings& s) {
     s.train.micro_batch_size = std::min(s.train.micro_batch_size, s.train.batch_size);
 }
 
-void check_settings(const YamlNode& root, RunSettings& settings, const Report& report) {
-    Checker checker(root, settings, report);
+void check_settings(const YamlNode& root, RunSettings& settings, const KnownNames& names, const Report& report) {
+    Checker checker(root, settings, names, report);
     checker.backend();
     checker.adapter();
     checker.train();

@@ -72,7 +72,7 @@ RunSettings ConfigFile::parse(const std::vector<Assignment>& assignments, const 
     RunSettings settings;
     read_settings(root, settings, &names, {"include", "sweep", "select", "match"}, report);
     finish_settings(settings);
-    check_settings(root, settings, report);
+    check_settings(root, settings, names, report);
     if (settings.name.empty()) settings.name = std::filesystem::path(impl.path).stem().string();
     return settings;
 }

@@ -47,7 +47,7 @@ void expand_variables(ConfigFile::Impl& impl, YamlNode& node, const std::string&
 // sweep.cpp: takes sweep, select, match and a list of seeds out of the root
 void take_sweep(ConfigFile::Impl& impl, const std::vector<std::string>& axes);
 // checks.cpp: what concerns several keys, and paths
-void check_settings(const YamlNode& root, RunSettings& settings, const Report& report);
+void check_settings(const YamlNode& root, RunSettings& settings, const KnownNames& names, const Report& report);
 void finish_settings(RunSettings& settings); // alpha from scaling
 // methods.cpp: removes keys that the run's method or backend does not use; swept: keys that the sweep brings
 void drop_unused(const ConfigFile::Impl& impl, YamlNode& root, const std::set<std::string>& swept,
