@@ -77,6 +77,18 @@ void check_site(const AdaptedSite& site, const at::Tensor& x) {
                     "[adapted_linear] with a magnitude, gain and norm must be [out=", out, "]");
 }
 
+// z += s h B^T. With VeRA's rows scaled by lambda_b, whichever is smaller is scaled: B, or few tokens'
+// products.
+void add_low_rank(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidden) {
+    const at::Tensor h = detail::hidden_in_use(site, hidden);
+    if (site.lambda_b.defined() && z.size(0) < site.up.size(1)) {
+        const at::Tensor scale = site.lambda_b.detach().to(z.scalar_type());
+        z.addcmul_(at::mm(h, site.up.t()), scale, site.scaling);
+        return;
+    }
+    z.addmm_(h, detail::up_in_use(site).t(), 1, site.scaling);
+}
+
 // y = (x - x~) W^T + g * (x~ W^T + s h B^T) + b, one product over 2 T rows; the bracket goes to `inner` for
 // backward.
 at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& kept,
@@ -85,8 +97,7 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
     const at::Tensor both = at::mm(at::cat({x - kept, kept}), site.weight.t());
     at::Tensor y = both.narrow(0, 0, tokens);
     inner = both.narrow(0, tokens, tokens);
-    if (site.down.defined())
-        inner.addmm_(detail::hidden_in_use(site, hidden), detail::up_in_use(site).t(), 1, site.scaling);
+    if (site.down.defined()) add_low_rank(inner, site, hidden);
     const auto type = accumulate_type(x.scalar_type());
     if (type == x.scalar_type()) {
         y.addcmul_(inner, site.gain);
@@ -102,8 +113,7 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
     if (!detail::is_adapted(site)) return at::linear(x, site.weight, site.bias);
     at::Tensor z = at::mm(x, site.weight.t());
-    if (site.down.defined())
-        z.addmm_(detail::hidden_in_use(site, hidden), detail::up_in_use(site).t(), 1, site.scaling);
+    if (site.down.defined()) add_low_rank(z, site, hidden);
     compose_(z, site.gain, site.bias);
     return z;
 }

@@ -10,6 +10,12 @@
 namespace dorabench {
 namespace {
 
+// Tensors here are a few hundred numbers: threads would only wait for each other.
+struct OneThread final : ::testing::Environment {
+    void SetUp() override { at::set_num_threads(1); }
+};
+[[maybe_unused]] const auto* const kOneThread = ::testing::AddGlobalTestEnvironment(new OneThread);
+
 struct Law {
     std::string name;
     AdapterSettings settings;

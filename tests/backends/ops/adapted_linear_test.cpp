@@ -155,7 +155,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{Kind::dora_full, {2, 3}, 8, 5, 4, false},
                       Case{Kind::magnitude, {4, 2}, 13, 11, 1, true}, Case{Kind::vera, {7}, 13, 11, 5, true},
                       Case{Kind::dvora, {3, 2}, 13, 11, 5, true},
-                      Case{Kind::dvora_full, {5}, 13, 11, 5, false}));
+                      Case{Kind::dvora_full, {5}, 13, 11, 5, false}, Case{Kind::dvora, {2}, 13, 11, 7, true},
+                      Case{Kind::vera, {3, 3}, 6, 5, 4, false}));
 
 // The full gradient is the true derivative of the layer: central differences in float64.
 TEST(AdaptedLinearFull, EqualsFiniteDifferences) {
