@@ -16,18 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// An id, the beginning of one, or an experiment's name where one finished run has it.
-RunRecord find_by_id_or_name(const ExportOptions& options) {
-    if (auto record = find_run(options.results, options.run)) return *record;
-    std::vector<RunRecord> named;
-    for (const RunRecord& record : read_runs(options.results))
-        if (record.name == options.run && record.status == "done") named.push_back(record);
-    if (named.empty()) throw Error::config("no run in ", options.results, " has the id or name \"", options.run, "\"; see dora-bench list runs");
-    if (named.size() > 1)
-        throw Error::config(named.size(), " runs in ", options.results, " are called \"", options.run, "\": give an id of dora-bench list runs");
-    return named.front();
-}
-
 void copy_files(const std::string& from, const std::string& to, const std::vector<std::string>& names) {
     for (const std::string& name : names)
         if (exists(from + "/" + name)) fs::copy_file(from + "/" + name, to + "/" + name, fs::copy_options::overwrite_existing);
@@ -50,7 +38,9 @@ void export_checkpoint(const RunRecord& record, const std::string& to, const Glo
 } // namespace
 
 int export_command(const ExportOptions& options, const Globals& globals) {
-    RunRecord record = find_by_id_or_name(options);
+    std::optional<RunRecord> found = find_run(options.results, options.run); // id, its beginning, or a name
+    if (!found) throw Error::config("no run in ", options.results, " is called \"", options.run, "\"; see dora-bench list runs");
+    const RunRecord& record = *found;
     if (record.status != "done") throw Error::data("run ", record.id, " is not finished (", record.status, "): nothing to export");
     if (fs::exists(options.to) && !fs::is_empty(options.to)) throw Error::config("--to: ", options.to, " is not empty; name a new folder");
     if (!exists(record.path + "/adapter/adapter_config.json")) throw Error::data("run ", record.id, " trained nothing: there is no ", record.path, "/adapter");
