@@ -156,7 +156,7 @@ std::vector<std::string> trained_parameters(const ModelShapes& shapes, const Ada
     for (const std::string& pattern : settings.train_also) {
         bool any = false;
         for (const ParameterShape& p : shapes.parameters) {
-            if (!matches_pattern(pattern, p.name)) continue;
+            if (p.frozen || !matches_pattern(pattern, p.name)) continue;
             if (adapted.count(p.name))
                 throw Error::config("adapter.train_also: \"", pattern, "\" matches ", p.name,
                                     ", whose layer is adapted; a weight can be trained or adapted, not both");
@@ -164,7 +164,8 @@ std::vector<std::string> trained_parameters(const ModelShapes& shapes, const Ada
             any = true;
         }
         std::vector<std::string> names;
-        for (const ParameterShape& p : shapes.parameters) names.push_back(p.name);
+        for (const ParameterShape& p : shapes.parameters)
+            if (!p.frozen) names.push_back(p.name);
         if (!any)
             throw Error::config("adapter.train_also: \"", pattern, "\" matches no parameter of ", shapes.name,
                                 did_you_mean(pattern, names), " (for example ",
@@ -172,7 +173,7 @@ std::vector<std::string> trained_parameters(const ModelShapes& shapes, const Ada
     }
     std::vector<std::string> ordered;
     for (const ParameterShape& p : shapes.parameters)
-        if (settings.method == "ft" || trained.count(p.name)) ordered.push_back(p.name);
+        if ((settings.method == "ft" && !p.frozen) || trained.count(p.name)) ordered.push_back(p.name);
     return ordered;
 }
 

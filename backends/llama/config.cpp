@@ -276,7 +276,7 @@ std::string llama_config_json(const LlamaConfig& c, const std::string& dtype) {
     return out.dump(2) + "\n";
 }
 
-ModelShapes llama_shapes(const LlamaConfig& c, const std::string& name) {
+ModelShapes llama_shapes(const LlamaConfig& c, const std::string& name, const LlamaNames& names) {
     ModelShapes shapes{"llama", name};
     shapes.layers = c.layers, shapes.hidden = c.hidden, shapes.intermediate = c.intermediate,
     shapes.heads = c.heads;
@@ -288,10 +288,10 @@ ModelShapes llama_shapes(const LlamaConfig& c, const std::string& name) {
         add(path + ".weight", {out, in}, true);
         if (bias) add(path + ".bias", {out});
     };
-    add("model.embed_tokens.weight", {c.vocab, c.hidden});
+    add(names.body + "embed_tokens.weight", {c.vocab, c.hidden});
     const int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
     for (int64_t i = 0; i < c.layers; ++i) {
-        const std::string layer = cat("model.layers.", i, ".");
+        const std::string layer = cat(names.body, "layers.", i, ".");
         linear(layer + "self_attn.q_proj", q, c.hidden, c.qkv_bias);
         linear(layer + "self_attn.k_proj", kv, c.hidden, c.qkv_bias);
         linear(layer + "self_attn.v_proj", kv, c.hidden, c.qkv_bias);
@@ -302,8 +302,8 @@ ModelShapes llama_shapes(const LlamaConfig& c, const std::string& name) {
         add(layer + "input_layernorm.weight", {c.hidden});
         add(layer + "post_attention_layernorm.weight", {c.hidden});
     }
-    add("model.norm.weight", {c.hidden});
-    if (!c.tied) add("lm_head.weight", {c.vocab, c.hidden}, true, true);
+    add(names.body + "norm.weight", {c.hidden});
+    if (!c.tied) add(names.head + ".weight", {c.vocab, c.hidden}, true, true);
     return shapes;
 }
 

@@ -36,7 +36,13 @@ std::vector<std::string> llama_shape_names();
 std::string llama_config_json(const LlamaConfig& config,
                               const std::string& dtype); // in the form that transformers reads
 
+// What a checkpoint calls the decoder's parts: LLaVA keeps it inside a larger model.
+struct LlamaNames {
+    std::string body = "model."; // before embed_tokens, layers and norm
+    std::string head = "lm_head";
+};
+
 // Every parameter in the checkpoint's order; a tied output layer stands once (as the embedding).
-ModelShapes llama_shapes(const LlamaConfig& config, const std::string& name);
+ModelShapes llama_shapes(const LlamaConfig& config, const std::string& name, const LlamaNames& names = {});
 
 } // namespace dorabench

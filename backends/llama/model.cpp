@@ -32,8 +32,9 @@ at::Tensor rope_frequencies(const LlamaConfig& c) {
     return at::where((wave >= short_wave).logical_and(wave <= long_wave), blend, slow);
 }
 
-LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention)
-    : config_(config), math_(math_attention) {
+LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention,
+                       LlamaNames names)
+    : config_(config), names_(std::move(names)), math_(math_attention) {
     auto tensor = [&](const std::string& name) -> const at::Tensor& {
         auto at = weights.find(name);
         if (at == weights.end()) throw Error::internal("llama: weight ", name, " was not loaded");
@@ -43,9 +44,9 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool m
         return std::make_unique<LinearSite>(
             path, FrozenLinear(tensor(path + ".weight"), bias ? tensor(path + ".bias") : at::Tensor()));
     };
-    embedding_ = tensor("model.embed_tokens.weight");
+    embedding_ = tensor(names_.body + "embed_tokens.weight");
     for (int64_t i = 0; i < config.layers; ++i) {
-        const std::string at = cat("model.layers.", i, ".");
+        const std::string at = cat(names_.body, "layers.", i, ".");
         Layer layer;
         layer.q = site(at + "self_attn.q_proj", config.qkv_bias);
         layer.k = site(at + "self_attn.k_proj", config.qkv_bias);
@@ -58,8 +59,8 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool m
         layer.post_norm = tensor(at + "post_attention_layernorm.weight");
         layers_.push_back(std::move(layer));
     }
-    norm_ = tensor("model.norm.weight");
-    if (!config.tied) head_ = site("lm_head", false);
+    norm_ = tensor(names_.body + "norm.weight");
+    if (!config.tied) head_ = site(names_.head, false);
     inv_freq_ = rope_frequencies(config).to(device());
     need_positions(std::min<int64_t>(config.positions, 512));
 }
@@ -73,7 +74,7 @@ std::vector<LinearSite*> LlamaModel::sites() {
 }
 
 std::vector<NamedTensor> LlamaModel::parameters() {
-    std::vector<NamedTensor> out{{"model.embed_tokens.weight", embedding_}};
+    std::vector<NamedTensor> out{{names_.body + "embed_tokens.weight", embedding_}};
     auto add = [&](const LinearSite& site) {
         out.push_back({site.path() + ".weight", site.base().weight()});
         if (site.base().bias().defined()) out.push_back({site.path() + ".bias", site.base().bias()});
@@ -81,10 +82,10 @@ std::vector<NamedTensor> LlamaModel::parameters() {
     for (size_t i = 0; i < layers_.size(); ++i) {
         Layer& l = layers_[i];
         for (auto* site : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) add(**site);
-        out.push_back({cat("model.layers.", i, ".input_layernorm.weight"), l.input_norm});
-        out.push_back({cat("model.layers.", i, ".post_attention_layernorm.weight"), l.post_norm});
+        out.push_back({cat(names_.body, "layers.", i, ".input_layernorm.weight"), l.input_norm});
+        out.push_back({cat(names_.body, "layers.", i, ".post_attention_layernorm.weight"), l.post_norm});
     }
-    out.push_back({"model.norm.weight", norm_});
+    out.push_back({names_.body + "norm.weight", norm_});
     if (head_) add(*head_);
     return out;
 }

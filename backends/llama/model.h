@@ -21,7 +21,7 @@ using Attend =
 class LlamaModel {
 public:
     // weights: by the names of llama_shapes(), all on one device and of one dtype
-    LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention);
+    LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention, LlamaNames names = {});
 
     const LlamaConfig& config() const { return config_; }
     at::Device device() const { return embedding_.device(); }
@@ -58,6 +58,7 @@ private:
     void need_positions(int64_t count);
 
     LlamaConfig config_;
+    LlamaNames names_;
     at::Tensor embedding_, norm_, inv_freq_;
     std::vector<Layer> layers_;
     std::unique_ptr<LinearSite> head_; // null: tied

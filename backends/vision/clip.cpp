@@ -10,7 +10,9 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace dorabench {
 namespace {
@@ -29,25 +31,37 @@ struct Layer {
 // k and v.
 class Reader {
 public:
+    struct Found {
+        at::Tensor tensor; // undefined: there is none of this name
+        std::string file;
+    };
+    using Find = std::function<Found(const std::string& name)>;
+    Reader(Find find, std::string prefix) : find_(std::move(find)), prefix_(std::move(prefix)) {}
     Reader(const Checkpoint& checkpoint, std::string prefix, at::ScalarType dtype)
-        : checkpoint_(checkpoint), prefix_(std::move(prefix)), dtype_(dtype) {}
+        : prefix_(std::move(prefix)), dtype_(dtype) {
+        find_ = [&checkpoint](const std::string& name) {
+            const Checkpoint::Place* place = checkpoint.find(name);
+            return place ? Found{map_tensor(place->file, place->entry), place->file->path()} : Found{};
+        };
+    }
     at::Tensor take(const std::string& name, std::vector<int64_t> shape,
                     std::vector<std::pair<std::string, at::Tensor>>& all) const {
-        const Checkpoint::Place* place = checkpoint_.find(prefix_ + name);
-        if (!place) throw Error::data("the vision tower lacks the tensor \"", prefix_, name, "\"");
-        if (place->entry.shape != shape)
-            throw Error::data(place->file->path(), ": ", prefix_, name, ": expected shape ",
-                              c10::IntArrayRef(shape), ", got ", c10::IntArrayRef(place->entry.shape));
-        at::Tensor tensor = map_tensor(place->file, place->entry).to(dtype_);
+        const Found found = find_(prefix_ + name);
+        if (!found.tensor.defined())
+            throw Error::data("the vision tower lacks the tensor \"", prefix_, name, "\"");
+        if (found.tensor.sizes() != at::IntArrayRef(shape))
+            throw Error::data(found.file, ": ", prefix_, name, ": expected shape ", c10::IntArrayRef(shape),
+                              ", got ", found.tensor.sizes());
+        at::Tensor tensor = dtype_ ? found.tensor.to(*dtype_) : found.tensor;
         all.emplace_back(prefix_ + name, tensor);
         return tensor;
     }
-    bool has(const std::string& name) const { return checkpoint_.find(prefix_ + name) != nullptr; }
+    bool has(const std::string& name) const { return find_(prefix_ + name).tensor.defined(); }
 
 private:
-    const Checkpoint& checkpoint_;
+    Find find_;
     std::string prefix_;
-    at::ScalarType dtype_;
+    std::optional<at::ScalarType> dtype_; // none: as they are
 };
 
 class Transformer final : public ClipVision {
@@ -112,11 +126,14 @@ public:
     std::vector<std::pair<std::string, at::Tensor>> parameters() const override { return all_; }
 
     at::Tensor features(const at::Tensor& pixels, int64_t layer) const override {
+        return states(pixels, layer).narrow(1, 1, config_.tokens());
+    }
+    at::Tensor states(const at::Tensor& pixels, int64_t layer) const override {
         int64_t count = layer < 0 ? config_.layers + 1 + layer : layer;
         if (count < 0 || count > config_.layers)
             throw Error::config("vision_feature_layer: the tower has ", config_.layers, " layers, got ",
                                 layer);
-        return run(pixels, count).narrow(1, 1, config_.tokens());
+        return run(pixels, count);
     }
     at::Tensor embedding(const at::Tensor& pixels) const override {
         if (!projection_.defined() || !after_.weight.defined())
@@ -130,9 +147,8 @@ private:
         return at::layer_norm(x, {x.size(-1)}, norm.weight, norm.bias, config_.eps);
     }
     at::Tensor run(const at::Tensor& pixels, int64_t count) const {
-        at::NoGradGuard frozen;
         int64_t n = pixels.size(0), d = config_.hidden, h = config_.heads;
-        at::Tensor x = at::conv2d(pixels.to(patch_.scalar_type()), patch_, {}, config_.patch_size)
+        at::Tensor x = at::conv2d(pixels.to(patch_.options()), patch_, {}, config_.patch_size)
                            .flatten(2)
                            .transpose(1, 2);
         x = at::cat({class_.expand({n, 1, d}), x}, 1) + positions_;
@@ -202,6 +218,43 @@ ClipVisionConfig parse_clip_vision_config(const std::string& text, const std::st
     const json& holder = whole.contains("projection_dim") ? whole : config;
     out.projection = positive(holder, "projection_dim", 0, where);
     return out;
+}
+
+at::Tensor ClipVision::states(const at::Tensor&, int64_t) const {
+    throw Error::config("this image encoder has no class token in its hidden states (a ResNet)");
+}
+
+std::vector<std::pair<std::string, std::vector<int64_t>>> clip_vision_shapes(const ClipVisionConfig& c) {
+    std::vector<std::pair<std::string, std::vector<int64_t>>> out;
+    const int64_t d = c.hidden, f = c.intermediate, p = c.patch_size;
+    auto pair = [&](const std::string& name, std::vector<int64_t> weight) {
+        out.emplace_back(name + ".bias", std::vector<int64_t>{weight[0]});
+        out.emplace_back(name + ".weight", std::move(weight));
+    };
+    out.emplace_back("embeddings.class_embedding", std::vector<int64_t>{d});
+    out.emplace_back("embeddings.patch_embedding.weight", std::vector<int64_t>{d, 3, p, p});
+    out.emplace_back("embeddings.position_embedding.weight", std::vector<int64_t>{c.tokens() + 1, d});
+    pair("pre_layrnorm", {d});
+    for (int64_t i = 0; i < c.layers; ++i) {
+        const std::string at = cat("encoder.layers.", i, ".");
+        pair(at + "layer_norm1", {d});
+        for (const char* name : {"q_proj", "k_proj", "v_proj", "out_proj"})
+            pair(at + "self_attn." + name, {d, d});
+        pair(at + "layer_norm2", {d});
+        pair(at + "mlp.fc1", {f, d});
+        pair(at + "mlp.fc2", {d, f});
+    }
+    pair("post_layernorm", {d});
+    return out;
+}
+
+std::unique_ptr<ClipVision> make_clip_vision(const std::map<std::string, at::Tensor>& tensors,
+                                             const std::string& prefix, const ClipVisionConfig& config) {
+    auto find = [&tensors](const std::string& name) {
+        const auto at = tensors.find(name);
+        return at == tensors.end() ? Reader::Found{} : Reader::Found{at->second, "the image encoder"};
+    };
+    return std::make_unique<Transformer>(Reader(find, prefix), config, false);
 }
 
 std::unique_ptr<ClipVision> make_clip_vision(const Checkpoint& checkpoint, const std::string& prefix,

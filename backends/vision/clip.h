@@ -5,6 +5,7 @@
 // (visual.…); no torch code is executed from files.
 #include "backends/io/safetensors.h"
 #include "backends/ops/aten.h"
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,12 +33,20 @@ public:
     // which hidden state of a transformer (-2: before the last layer, as LLaVA; 0: the embeddings); a ResNet
     // has only its last grid.
     virtual at::Tensor features(const at::Tensor& pixels, int64_t layer) const = 0;
+    // The same hidden state with the class token in front: [N, 1 + P, feature_size]. Transformers only.
+    virtual at::Tensor states(const at::Tensor& pixels, int64_t layer) const;
     // the image embedding [N, projection] (post layer norm of CLS, projected): what VALUE's video features
     // are
     virtual at::Tensor embedding(const at::Tensor& pixels) const = 0;
     virtual std::vector<std::pair<std::string, at::Tensor>> parameters() const = 0; // names as in the file
 };
 
+// A transformer over tensors at hand, all on one device and of one dtype, by HF's names behind `prefix`
+// (which includes "vision_model." where there is such a level).
+std::unique_ptr<ClipVision> make_clip_vision(const std::map<std::string, at::Tensor>& tensors,
+                                             const std::string& prefix, const ClipVisionConfig& config);
+// HF's names (without a prefix) and shapes of every tensor of a transformer.
+std::vector<std::pair<std::string, std::vector<int64_t>>> clip_vision_shapes(const ClipVisionConfig& config);
 // A transformer out of an opened checkpoint whose vision tensors begin with `prefix` ("vision_tower.", "",
 // …).
 std::unique_ptr<ClipVision> make_clip_vision(const Checkpoint& checkpoint, const std::string& prefix,

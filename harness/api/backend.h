@@ -25,6 +25,7 @@ struct ParameterShape {
     bool linear = false;           // an adaptable linear weight
     bool head = false;             // the output layer (left out by all-linear)
     std::string part = "language"; // language | vision | projector | …: `all-linear` means the language part
+    bool frozen = false;           // never trained, not even by ft (a vision tower without a backward pass)
 };
 
 struct ModelShapes {
