@@ -2,6 +2,7 @@
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
+#include "tasks/media_task.h"
 #include "tasks/spec.h"
 #include "tasks/templates.h"
 #include "tasks/text_task.h"
@@ -32,6 +33,11 @@ std::vector<std::string> spec_files(const std::string& folder) {
     }
     std::sort(out.begin(), out.end());
     return out;
+}
+
+std::vector<TrainingPair> pairs_of(const TaskSpec& spec, const TaskOptions& options) {
+    return is_media_kind(spec.kind) ? media_training_pairs(spec, options)
+                                    : spec_training_pairs(spec, options);
 }
 
 // What is not a task's name is a file: as it stands, or below data_dir.
@@ -94,13 +100,14 @@ std::unique_ptr<Task> TaskCatalog::make(const std::string& name, const TaskOptio
     TaskSpec spec = known ? *known : read_task_spec(name);
     if (spec.kind == TaskKind::training)
         throw Error::config("evaluate.tasks: ", spec.name, " is a training set, nothing to evaluate");
+    if (is_media_kind(spec.kind)) return std::make_unique<MediaTask>(spec, options);
     return std::make_unique<TextTask>(spec, options);
 }
 
 std::vector<TrainingPair> TaskCatalog::training_pairs(const std::string& task_or_file,
                                                       const TaskOptions& options) const {
-    if (const TaskSpec* known = impl_->find(task_or_file)) return spec_training_pairs(*known, options);
-    if (is_spec_file(task_or_file)) return spec_training_pairs(read_task_spec(task_or_file), options);
+    if (const TaskSpec* known = impl_->find(task_or_file)) return pairs_of(*known, options);
+    if (is_spec_file(task_or_file)) return pairs_of(read_task_spec(task_or_file), options);
     std::string file = training_file(task_or_file, options.data_dir);
     if (!file.empty()) return read_training_file(file, {options.template_name, options.chat_template});
     bool path = task_or_file.find('/') != std::string::npos || ends_with(task_or_file, ".json") ||

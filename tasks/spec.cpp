@@ -11,9 +11,30 @@ namespace dorabench {
 
 namespace {
 
-const std::vector<std::string> kKinds{"multiple_choice", "exact_match", "generate", "training", "synthetic"};
+const std::vector<std::string> kKinds{"multiple_choice", "exact_match", "generate",     "training",
+                                      "synthetic",       "vqa",         "gqa",          "nlvr2",
+                                      "caption",         "video_qa",    "video_caption"};
 const std::vector<std::string> kModes{"generate", "loglikelihood", "loglikelihood:option_text"};
 const std::vector<std::string> kMetrics{"accuracy", "accuracy_parsed", "acc_norm", "exact_match"};
+const std::vector<std::string> kCaptionMetrics{"cider",  "bleu_1",  "bleu_2", "bleu_3",
+                                               "bleu_4", "rouge_l", "meteor", "meteor_exact_stem_synonym"};
+
+// What a kind over images or video can report, its default order.
+std::vector<std::string> media_metrics(TaskKind kind) {
+    switch (kind) {
+    case TaskKind::vqa:
+        return {"accuracy", "accuracy_official", "by_answer_type", "by_question_type", "by_topk"};
+    case TaskKind::nlvr2:
+        return {"accuracy", "consistency"};
+    case TaskKind::caption:
+    case TaskKind::video_caption:
+        return kCaptionMetrics;
+    case TaskKind::video_qa:
+        return {"accuracy", "accuracy_parsed"};
+    default:
+        return {"accuracy"};
+    }
+}
 
 void check_names(SpecMap& map, const std::string& key, const std::vector<std::string>& names,
                  const std::vector<std::string>& allowed) {
@@ -91,10 +112,18 @@ void apply(SpecMap map, TaskSpec& spec) {
     map.take("help", spec.help);
     map.take("version", spec.version);
     map.take_choice("kind", kKinds, [&](size_t i) { spec.kind = static_cast<TaskKind>(i); });
+    MediaSpec media = spec.media.value_or(MediaSpec());
     map.take_map("data", [&](SpecMap& data) {
         data.take("test", spec.test);
         data.take("train", spec.train);
+        if (!is_media_kind(spec.kind)) return;
+        data.take("annotations", media.annotations);
+        data.take("subtitles", media.subtitles);
     });
+    if (is_media_kind(spec.kind)) {
+        read_media_keys(map, media);
+        spec.media = media;
+    }
     map.take("files", spec.files);
     map.take_map("fields", [&](SpecMap& fields) { read_fields(fields, spec); });
     map.take("prompt", spec.prompt);
@@ -106,7 +135,7 @@ void apply(SpecMap map, TaskSpec& spec) {
     map.take_map("answer", [&](SpecMap& answer) { read_answer(answer, spec); });
     read_options(map, spec);
     map.take("metrics", spec.metrics);
-    check_names(map, "metrics", spec.metrics, kMetrics);
+    check_names(map, "metrics", spec.metrics, is_media_kind(spec.kind) ? media_metrics(spec.kind) : kMetrics);
     map.take("modes", spec.modes);
     check_names(map, "modes", spec.modes, kModes);
     map.take_map("generation", [&](SpecMap& generation) { read_generation(generation, spec); });
@@ -143,8 +172,28 @@ void check_choice_spec(const TaskSpec& spec) {
                          spec.labels.size()));
 }
 
+void check_media(TaskSpec& spec) {
+    const MediaSpec& media = *spec.media;
+    const bool video = spec.kind == TaskKind::video_qa || spec.kind == TaskKind::video_caption;
+    if (spec.prompt.empty()) refuse(spec, "prompt: expected the text that stands before the answer");
+    if (spec.test.empty() && spec.train.empty()) refuse(spec, "data: expected test or train");
+    if (media.features.empty())
+        refuse(spec, "features.files: expected where the features lie, below data_dir");
+    if (spec.kind == TaskKind::video_qa && media.choices == 0)
+        refuse(spec, "options_count: expected how many options a question has");
+    if (!video && !media.submission.empty()) refuse(spec, "submission: only the kinds over video have one");
+    if (!media.submission.empty() && media.submission.find('/') != std::string::npos)
+        refuse(spec, "submission.file: expected a bare name, got \"" + media.submission + "\"");
+    if (!spec.options.empty() || spec.options_in_text || !spec.labels.empty() || !spec.files.empty())
+        refuse(spec, "options, labels and files are keys of other kinds");
+    if (spec.metrics.empty()) spec.metrics = media_metrics(spec.kind);
+    if (starts_with(spec.metrics.front(), "by_"))
+        refuse(spec, "metrics: expected a metric of all examples first");
+}
+
 void check(TaskSpec& spec) {
     if (spec.name.empty()) refuse(spec, "name: expected a name for the task");
+    if (is_media_kind(spec.kind)) return check_media(spec);
     bool choice = spec.kind == TaskKind::multiple_choice;
     if (choice) check_choice_spec(spec);
     if (spec.kind == TaskKind::synthetic) {
@@ -182,6 +231,8 @@ TaskSpec read_task_spec(const std::string& path) {
     check(spec);
     return spec;
 }
+
+bool is_media_kind(TaskKind kind) { return kind >= TaskKind::vqa; }
 
 std::string kind_name(TaskKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 

@@ -2,6 +2,7 @@
 // A task as its YAML spec states it (tasks/README.md lists the keys). `include:` names a shared part, read
 // first; what the spec itself says wins key by key. Unknown keys, wrong types and values out of range are
 // Error::config with file:line:column.
+#include "tasks/media_spec.h"
 #include "tasks/metrics/answer.h"
 #include "tasks/world.h"
 #include <cstdint>
@@ -18,7 +19,14 @@ enum class TaskKind {
     generate,        // the answer taken out of the output by a regular expression equals the reference
     training,        // a training set alone
     synthetic,       // multiple choice over a world drawn from a seed; no data files
+    vqa,             // VQA v2: soft targets, ten humans' answers
+    gqa,             // GQA: one short answer
+    nlvr2,           // a statement about two images: true or false, by log-likelihood
+    caption,         // COCO captions
+    video_qa,        // TVQA, How2QA: subtitles, a question, options a0, a1, …
+    video_caption,   // TVC, YC2C: subtitles, captions
 };
+bool is_media_kind(TaskKind kind); // over images or video (media_task.h)
 
 // What loglikelihood mode appends for an option.
 enum class ChoiceForm { answer_sentence /* "the correct answer is answer2" */, option_text, label };
@@ -60,6 +68,7 @@ struct TaskSpec {
     std::vector<std::string> stop;
 
     std::optional<WorldSpec> world; // synthetic
+    std::optional<MediaSpec> media; // the kinds over images and video
 };
 
 TaskSpec read_task_spec(const std::string& path);

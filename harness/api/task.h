@@ -60,6 +60,11 @@ public:
     virtual Score score(const Example& example, const std::vector<Response>& responses) const = 0;
     virtual TaskResult aggregate(const std::vector<Example>& examples,
                                  const std::vector<Score>& scores) const = 0;
+    // Files for a benchmark's server, by name; written beside the samples.
+    virtual std::map<std::string, std::string> submissions(const std::vector<Example>&,
+                                                           const std::vector<Score>&) const {
+        return {};
+    }
 };
 
 } // namespace dorabench

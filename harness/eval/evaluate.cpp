@@ -4,6 +4,7 @@
 #include "harness/base/log.h"
 #include "harness/base/progress.h"
 #include "harness/base/text.h"
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -147,6 +148,11 @@ TaskResult evaluate_task(Backend& backend, Task& task, int64_t batch_size, const
         scores.push_back(std::move(sample.score));
     }
     write_file_atomic(samples_path, text);
+    for (const auto& [name, content] : task.submissions(examples, scores)) {
+        const std::string folder = (std::filesystem::path(samples_path).parent_path() / "submissions").string();
+        make_folder(folder);
+        write_file_atomic(folder + "/" + name, content);
+    }
     TaskResult result = task.aggregate(examples, scores);
     result.cut_prompts = cut;
     if (cut > 0)

@@ -54,28 +54,44 @@ double similarity(const Vector& candidate, const Vector& reference) {
 
 } // namespace
 
-std::vector<double> cider_d(const std::vector<std::string>& candidates,
-                            const std::vector<std::vector<std::string>>& references) {
-    if (candidates.size() != references.size())
-        throw Error::internal("[cider_d] as many reference sets as candidates expected, ", candidates.size(),
-                              ", got ", references.size());
+struct CiderD::Impl {
     DocumentFrequency frequency;
+    double log_images = 0;
+};
+
+CiderD::CiderD(const std::vector<std::vector<std::string>>& references) {
+    auto impl = std::make_unique<Impl>();
     for (const auto& set : references) {
         std::unordered_set<std::string> seen;
         for (const std::string& reference : set)
             for (const auto& [ngram, count] : count_ngrams(split_white_space(reference), 4))
                 seen.insert(ngram);
-        for (const std::string& ngram : seen) ++frequency[ngram];
+        for (const std::string& ngram : seen) ++impl->frequency[ngram];
     }
-    double log_images = std::log(static_cast<double>(std::max<size_t>(1, references.size())));
+    impl->log_images = std::log(static_cast<double>(std::max<size_t>(1, references.size())));
+    impl_ = std::move(impl);
+}
+
+CiderD::~CiderD() = default;
+
+double CiderD::score(const std::string& candidate, const std::vector<std::string>& references) const {
+    if (references.empty()) return 0;
+    const Vector own = tf_idf(candidate, impl_->frequency, impl_->log_images);
+    double sum = 0;
+    for (const std::string& reference : references)
+        sum += similarity(own, tf_idf(reference, impl_->frequency, impl_->log_images));
+    return 10 * sum / static_cast<double>(references.size());
+}
+
+std::vector<double> cider_d(const std::vector<std::string>& candidates,
+                            const std::vector<std::vector<std::string>>& references) {
+    if (candidates.size() != references.size())
+        throw Error::internal("[cider_d] as many reference sets as candidates expected, ", candidates.size(),
+                              ", got ", references.size());
+    const CiderD cider(references);
     std::vector<double> scores;
-    for (size_t i = 0; i < candidates.size(); ++i) {
-        Vector candidate = tf_idf(candidates[i], frequency, log_images);
-        double sum = 0;
-        for (const std::string& reference : references[i])
-            sum += similarity(candidate, tf_idf(reference, frequency, log_images));
-        scores.push_back(references[i].empty() ? 0 : 10 * sum / static_cast<double>(references[i].size()));
-    }
+    for (size_t i = 0; i < candidates.size(); ++i)
+        scores.push_back(cider.score(candidates[i], references[i]));
     return scores;
 }
 
