@@ -38,6 +38,7 @@ struct Options {
     ReportOptions report;
     CompareOptions compare;
     CheckOptions check;
+    CalibrateOptions calibrate;
     BenchOptions bench;
     ConfigOptions doctor;
     std::vector<std::string> words;
@@ -209,6 +210,12 @@ private:
         sub->add_option("--markdown", o_.check.markdown, "write a Markdown report")->type_name("FILE");
         sub->add_flag("--github", o_.check.github, "annotations of GitHub Actions");
         add_results_option(sub, o_.check.results);
+        sub = command("calibrate", "Measure the noise floor that check tolerates: repeats under other seeds and batches",
+                      "calibrate configs/quickstart/methods.yaml -n 5 --baseline results/baselines/ci.json",
+                      [this] { return calibrate_command(o_.calibrate, o_.globals); });
+        add_config(sub, o_.calibrate);
+        sub->add_option("-n,--repeats", o_.calibrate.n, "seeds")->check(CLI::Range(2, 100))->type_name("N");
+        sub->add_option("--baseline", o_.calibrate.baseline, "baseline file")->required()->type_name("FILE");
     }
 
     void add_checkpoints() {

@@ -48,6 +48,10 @@ struct MetricOptions { std::string name, references, predictions; };
 struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to; };
 struct CompareOptions { std::string a, b, results = "results"; };
 struct CheckOptions { std::vector<std::string> runs; std::string results = "results", baseline, junit, markdown; bool update = false, github = false; };
+struct CalibrateOptions : ConfigOptions {
+    std::string baseline;
+    int64_t n = 5; // seeds
+};
 struct BenchOptions {
     std::vector<std::string> shapes{"llama-7b-slice"}, methods{"dora"}, dtypes{"float32"};
     int64_t rank = 16, tokens = 512, steps = 5, warmup = 1;
@@ -69,6 +73,7 @@ int metric_command(const MetricOptions&, const Globals&);
 int report_command(const ReportOptions&, const Globals&);
 int compare_command(const CompareOptions&, const Globals&);
 int check_command(const CheckOptions&, const Globals&);
+int calibrate_command(const CalibrateOptions&, const Globals&);
 int bench_command(const BenchOptions&, const Globals&);
 int list_command(const std::string& what, const std::string& results, const Globals&);
 int show_command(const std::string& run, const std::string& results, const Globals&);

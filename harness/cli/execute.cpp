@@ -241,8 +241,24 @@ void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& back
     if (!tasks.empty()) metrics["average"] = sum / static_cast<double>(tasks.size());
 }
 
+json selection_json(const Selection& selection) {
+    json out = {{"over", selection.over},
+                {"by", selection.by},
+                {"winner", selection.winner},
+                {"test_touches", 0},
+                {"candidates", json::array()}};
+    for (const Selection::Candidate& candidate : selection.candidates) {
+        out["candidates"].push_back({{"value", candidate.value},
+                                     {"validation_loss", candidate.validation_loss},
+                                     {"runs", candidate.runs}});
+        out["test_touches"] = out["test_touches"].get<int>() + (candidate.tested ? 1 : 0);
+    }
+    return out;
+}
+
+// evaluate: false for a candidate of a selection, which is trained alone.
 void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends,
-             json& metrics) {
+             json& metrics, bool evaluate) {
     const RunSettings& settings = run.settings;
     reset_peak_resident();
     std::vector<LoadedTask> tasks = open_tasks(settings, catalog);
@@ -284,7 +300,7 @@ void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalo
         adapter->set_training(false);
     }
     backend.set_training(false);
-    evaluate_part(settings, folder, backend, tasks, metrics);
+    if (evaluate) evaluate_part(settings, folder, backend, tasks, metrics);
     metrics["peak_memory_bytes"] =
         std::max(peak_resident_bytes(),
                  metrics.contains("train") ? metrics["train"].value("peak_bytes", int64_t(0)) : 0);
@@ -336,13 +352,14 @@ BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& c
     return backend;
 }
 
-RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                     BackendCache& backends) {
-    if (folder.finished()) return RunState::skipped_done;
-    if (!folder.try_lock()) return RunState::busy_elsewhere;
-    if (folder.finished()) return RunState::skipped_done;
+namespace {
+
+// The run between its lock and its record; status: what a finished one is called.
+RunState execute_locked(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
+                        BackendCache& backends, const std::string& status, const Selection* selection) {
     log::set_file(folder.file("log.txt"));
     json metrics = base_metrics(run);
+    if (selection) metrics["selected_by"] = selection_json(*selection);
     auto record = [&](const std::string& status, const std::string& error) {
         metrics["status"] = status;
         if (!error.empty()) metrics["error"] = error;
@@ -354,8 +371,8 @@ RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog
         folder.write_json("metrics.json", metrics);
         log::info("run ", run.id, ": ", run.settings.adapter.method, " on ", backbone_name(run.settings),
                   ", seed ", run.settings.seed);
-        execute(run, folder, catalog, backends, metrics);
-        record("done", "");
+        execute(run, folder, catalog, backends, metrics, status == "done");
+        record(status, "");
         return RunState::done;
     } catch (const Error& error) {
         log::error(error.what());
@@ -373,6 +390,46 @@ RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog
         record("failed", message);
         throw Error::failed("run ", run.id, ": ", message);
     }
+}
+
+} // namespace
+
+RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
+                     BackendCache& backends, const Selection* selection) {
+    if (folder.finished()) return RunState::skipped_done;
+    if (!folder.try_lock()) return RunState::busy_elsewhere;
+    if (folder.finished()) return RunState::skipped_done;
+    return execute_locked(run, folder, catalog, backends, "done", selection);
+}
+
+RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
+                         BackendCache& backends) {
+    auto trained = [&] { // metrics.json too: a crash may have come between it and train.json
+        std::optional<json> metrics = folder.read_json("metrics.json");
+        std::string status = metrics && metrics->is_object() ? metrics->value("status", "") : "";
+        return candidate_loss(folder) &&
+               (status == "trained" || status == "not selected" || status == "done");
+    };
+    if (trained()) return RunState::skipped_done;
+    if (!folder.try_lock()) return RunState::busy_elsewhere;
+    if (trained()) return RunState::skipped_done;
+    return execute_locked(run, folder, catalog, backends, "trained", nullptr);
+}
+
+std::optional<double> candidate_loss(const RunFolder& folder) {
+    std::optional<json> train = folder.read_json("train.json");
+    if (!train || !train->is_object() || !train->contains("checks")) return std::nullopt;
+    auto loss = train->find("validation_loss");
+    return loss != train->end() && loss->is_number() ? std::optional(loss->get<double>()) : std::nullopt;
+}
+
+void record_not_selected(RunFolder& folder, const Selection& selection) {
+    if (folder.finished() || !folder.try_lock()) return;
+    std::optional<json> metrics = folder.read_json("metrics.json");
+    if (!metrics || !metrics->is_object() || folder.finished()) return;
+    (*metrics)["status"] = "not selected";
+    (*metrics)["selected_by"] = selection_json(selection);
+    folder.write_json("metrics.json", *metrics);
 }
 
 } // namespace dorabench

@@ -7,6 +7,7 @@
 #include "harness/store/store.h"
 #include "tasks/catalog.h"
 #include <atomic>
+#include <optional>
 
 namespace dorabench {
 
@@ -39,9 +40,28 @@ BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& c
 
 enum class RunState { done, skipped_done, busy_elsewhere };
 
+// `select`: why this run was evaluated, as metrics.json tells under "selected_by".
+struct Selection {
+    struct Candidate {
+        std::string value;          // on the axis: "0.0002"
+        double validation_loss = 0; // mean over the seeds
+        std::vector<std::string> runs;
+        bool tested = false; // its test set was scored, now or by an earlier plan
+    };
+    std::string over, by, winner;
+    std::vector<Candidate> candidates;
+};
+
 // Throws what ended the run, after recording it in metrics.json (status "failed" with the message; an
 // interruption is recorded as "interrupted").
 RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                     BackendCache& backends);
+                     BackendCache& backends, const Selection* selection = nullptr);
+// A candidate of a selection: trained and recorded with status "trained"; no test set is scored.
+RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
+                         BackendCache& backends);
+// Records that another candidate won (status "not selected"); a run that was evaluated before stays as it is.
+void record_not_selected(RunFolder& folder, const Selection& selection);
+// Best validation loss of a trained candidate; nullopt before.
+std::optional<double> candidate_loss(const RunFolder& folder);
 
 } // namespace dorabench

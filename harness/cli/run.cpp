@@ -8,6 +8,7 @@
 #include "harness/report/table.h"
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -100,32 +101,107 @@ struct Failure {
     ErrorKind kind;
 };
 
-std::vector<Failure> execute_plan(const RunPlan& plan, const Globals& globals, ResultStore& store,
-                                  int& busy) {
+// Works through runs of a plan; what fails is kept and the next one goes on.
+class PlanExecutor {
+public:
+    PlanExecutor(const RunPlan& plan, const Globals& globals, ResultStore& store)
+        : plan_(plan), store_(store), backends_(*globals.registries) {}
+
+    void all() {
+        if (plan_.sweep.select) return selections();
+        for (const PlannedRun& run : plan_.runs) {
+            attempt(run,
+                    [&](RunFolder& folder) { return execute_run(run, folder, task_catalog(), backends_); });
+            log::info("finished ", ++finished_, " of ", plan_.runs.size(), " runs");
+        }
+    }
+
     std::vector<Failure> failures;
-    BackendCache backends(*globals.registries);
-    for (size_t i = 0; i < plan.runs.size(); ++i) {
-        const PlannedRun& run = plan.runs[i];
+    int busy = 0;
+
+private:
+    using Group =
+        std::map<std::string, std::vector<const PlannedRun*>>; // by value on the axis; seeds together
+
+    template <typename Work>
+    void attempt(const PlannedRun& run, Work work) {
         try {
             RunFolder folder(run.settings.results, run.id);
-            RunState state = execute_run(run, folder, task_catalog(), backends);
-            if (state == RunState::busy_elsewhere) {
-                ++busy;
-                continue;
-            }
+            RunState state = work(folder);
+            busy += state == RunState::busy_elsewhere;
             if (state == RunState::skipped_done) log::info("run ", run.id, ": done before");
+            if (state == RunState::busy_elsewhere) return;
         } catch (const Error& error) {
-            store.index(run.id);
+            store_.index(run.id);
             if (error.kind() == ErrorKind::interrupted) throw;
             failures.push_back({run.id, error.what(), error.kind()});
-            backends.drop();
-            continue;
+            backends_.drop();
+            return;
         }
-        store.index(run.id);
-        log::info("finished ", i + 1, " of ", plan.runs.size(), " runs");
+        store_.index(run.id);
     }
-    return failures;
-}
+
+    // Every candidate is trained; then, in each group, the winner on the held-out examples alone is
+    // evaluated.
+    void selections() {
+        std::map<std::string, Group> groups;
+        for (const PlannedRun& run : plan_.runs) {
+            attempt(run, [&](RunFolder& folder) {
+                return train_candidate(run, folder, task_catalog(), backends_);
+            });
+            log::info("trained ", ++finished_, " of ", plan_.runs.size(), " candidates");
+            groups[run.select_group][run.select_value].push_back(&run);
+        }
+        if (busy > 0) return; // the process that trains the others, or the same command again, chooses
+        for (const auto& [name, group] : groups) settle(name, group);
+    }
+
+    void settle(const std::string& name, const Group& group) {
+        Selection selection{plan_.sweep.select->over, plan_.sweep.select->by, "", {}};
+        double best = 0;
+        for (const auto& [value, runs] : group) {
+            Selection::Candidate candidate{value, 0, {}, false};
+            size_t trained = 0;
+            for (const PlannedRun* run : runs) {
+                RunFolder folder(run->settings.results, run->id);
+                candidate.runs.push_back(run->id);
+                candidate.tested = candidate.tested || folder.finished();
+                if (std::optional<double> loss = candidate_loss(folder)) {
+                    candidate.validation_loss += *loss / static_cast<double>(runs.size());
+                    ++trained;
+                }
+            }
+            if (trained < runs.size()) {
+                log::warning(name, ": ", selection.over, "=", value,
+                             " did not finish training and is no candidate");
+                continue;
+            }
+            if (selection.winner.empty() || candidate.validation_loss < best) {
+                selection.winner = value;
+                best = candidate.validation_loss;
+            }
+            selection.candidates.push_back(std::move(candidate));
+        }
+        if (selection.winner.empty()) return;
+        for (Selection::Candidate& candidate : selection.candidates)
+            candidate.tested = candidate.tested || candidate.value == selection.winner;
+        log::info(name, ": ", selection.over, "=", selection.winner, " wins by validation loss ", best,
+                  "; the test set is scored for it alone");
+        for (const auto& [value, runs] : group)
+            for (const PlannedRun* run : runs)
+                attempt(*run, [&](RunFolder& folder) {
+                    if (value == selection.winner)
+                        return execute_run(*run, folder, task_catalog(), backends_, &selection);
+                    record_not_selected(folder, selection);
+                    return RunState::done;
+                });
+    }
+
+    const RunPlan& plan_;
+    ResultStore& store_;
+    BackendCache backends_;
+    size_t finished_ = 0;
+};
 
 int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, ResultStore& store,
            const RunOptions& options, const Globals& globals) {
@@ -161,9 +237,9 @@ int run_command(const RunOptions& options, const Globals& globals) {
     watch_stop_signals();
     ResultStore store(plan.runs.front().settings.results);
     if (options.jobs > 1) run_workers(options, globals);
-    int busy = 0;
-    std::vector<Failure> failures = execute_plan(plan, globals, store, busy);
-    return finish(plan, failures, busy, store, options, globals);
+    PlanExecutor executor(plan, globals, store);
+    executor.all();
+    return finish(plan, executor.failures, executor.busy, store, options, globals);
 }
 
 int eval_command(const EvalOptions& options, const Globals& globals) {
@@ -183,9 +259,9 @@ int eval_command(const EvalOptions& options, const Globals& globals) {
     run.id = run_identity(run.settings);
     watch_stop_signals();
     ResultStore store(run.settings.results);
-    int busy = 0;
-    std::vector<Failure> failures = execute_plan(plan, globals, store, busy);
-    return finish(plan, failures, busy, store, RunOptions{}, globals);
+    PlanExecutor executor(plan, globals, store);
+    executor.all();
+    return finish(plan, executor.failures, executor.busy, store, RunOptions{}, globals);
 }
 
 } // namespace dorabench

@@ -118,9 +118,9 @@ void compare_rates(const RunRecord& a, const RunRecord& b, const std::vector<Run
         out.push_back(cat("learning rate tuned for one side alone: ", mine.size(), " tried for A, ",
                           theirs.size(), " for B"));
     else if (mine.size() == 1)
-        out.push_back(cat("learning rate tuned for neither side (A ", a.learning_rate, ", B ",
-                          b.learning_rate,
-                          "): the difference may be one of the rate's fit; `select` settles it"));
+        out.push_back(
+            cat("learning rate: one was tried on each side (A ", a.learning_rate, ", B ", b.learning_rate,
+                "), so the difference may be one of its fit; `select` over train.learning_rate settles it"));
     for (const auto& [side, run, tried] : {std::tuple("A", &a, &mine), std::tuple("B", &b, &theirs)})
         if (tried->size() > 1 && !run_json(*run, "metrics.json").contains("selected_by"))
             out.push_back(cat("learning rate of ", side, ": ", tried->size(),

@@ -1,6 +1,7 @@
 #include "harness/plan/plan.h"
 #include "backends/io/safetensors.h"
 #include "harness/base/text.h"
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -18,6 +19,7 @@ public:
         RunPlan plan;
         plan.sweep = config_.sweep();
         for (const std::vector<Assignment>& combination : combinations(plan.sweep)) add(combination, plan);
+        if (plan.sweep.select && errors_.empty()) check_selection(plan);
         if (!errors_.empty()) throw ConfigErrors(errors_);
         if (plan.runs.empty()) throw Error::internal(config_.path(), ": the plan has no run");
         plan.name = plan.runs.front().settings.name;
@@ -42,6 +44,7 @@ private:
         run.memory = estimate_memory(run.shapes, run.count, run.settings);
         run.id = run_identity(run.settings);
         run.assignments = std::move(combination);
+        if (plan.sweep.select) place_in_selection(*plan.sweep.select, run);
         auto [first, fresh] = places_.emplace(run.id, plan.runs.size());
         if (fresh)
             plan.runs.push_back(std::move(run));
@@ -49,6 +52,43 @@ private:
             plan.notes.push_back(cat(describe(run.assignments), ": the same run as ",
                                      describe(plan.runs[first->second].assignments), " (",
                                      run.settings.adapter.method, " does not use what differs)"));
+    }
+
+    // The candidates of a selection differ on its axis (and on what a zip moves along with it), seeds are
+    // pooled.
+    void place_in_selection(const SelectSettings& select, PlannedRun& run) const {
+        std::set<std::string> moving = {select.over, "seed"};
+        for (const auto& zip : config_.sweep().zips) {
+            bool holds = std::any_of(zip.begin(), zip.end(),
+                                     [&](const auto& axis) { return axis.first == select.over; });
+            for (const auto& axis : zip)
+                if (holds) moving.insert(axis.first);
+        }
+        std::vector<Assignment> shared;
+        for (const Assignment& assignment : run.assignments) {
+            if (assignment.key == select.over) run.select_value = assignment.yaml;
+            if (!moving.count(assignment.key)) shared.push_back(assignment);
+        }
+        run.select_group = describe(shared);
+    }
+
+    // The winner is the one with the lowest loss on the held-out examples: there must be an axis and such
+    // examples.
+    void check_selection(const RunPlan& plan) {
+        const SelectSettings& select = *plan.sweep.select;
+        for (const PlannedRun& run : plan.runs) {
+            if (run.select_value.empty())
+                report({config_.diagnostic("select",
+                                           cat("expected an axis of the sweep with two values or more, ",
+                                               select.over, " is none"))});
+            else if (run.settings.train.data.empty() || run.settings.train.validation <= 0)
+                report({config_.diagnostic("select",
+                                           "expected train.validation above 0: the winner is chosen by the "
+                                           "loss on held-out examples, never on the test set")});
+            else
+                continue;
+            return;
+        }
     }
 
     static std::string describe(const std::vector<Assignment>& combination) {

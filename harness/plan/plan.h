@@ -20,6 +20,9 @@ struct PlannedRun {
     ModelShapes shapes;
     AdapterCount count;
     MemoryEstimate memory;
+    // With `select: {over: key}`: what this run shares with those that it stands against (all axes but `over`
+    // and the seed), and its value on the axis. Empty without.
+    std::string select_group, select_value;
 };
 
 struct RunPlan {
