@@ -10,6 +10,7 @@
 #include "harness/cli/provenance.h"
 #include "harness/plan/plan.h"
 #include "harness/report/table.h"
+#include "tasks/contamination.h"
 #include <ATen/Parallel.h>
 #include <cmath>
 #include <filesystem>
@@ -72,22 +73,36 @@ void look_at_program(Report& report) {
     report.check("task specs", [] { return cat(task_catalog().tasks().size(), " tasks"); });
 }
 
+// What of a test set stands in the training data, as counts: it is for the user to judge.
+void report_contamination(const std::string& task, const Contamination& found, Report& report) {
+    std::string detail = cat(found.exact, " of ", found.items, " items stand whole in the training data, ", found.ngram13,
+                             " share 13 words in a row with it");
+    if (!found.first.empty()) detail += " (first: " + join(found.first, ", ") + ")";
+    report.add("contamination " + task, found.ngram13 > 0 ? "warning" : "ok", detail);
+}
+
 void look_at_data(const RunSettings& settings, Report& report) {
-    for (const std::string& name : settings.evaluate.tasks)
-        report.check("task " + name, [&] {
-            TaskOptions options;
-            options.data_dir = settings.data_dir;
-            options.mode = settings.evaluate.mode;
-            options.template_name = settings.evaluate.template_name;
-            return cat(task_catalog().make(name, options)->examples().size(), " examples");
-        });
+    ContaminationScan scan;
+    TaskOptions options;
+    options.data_dir = settings.data_dir;
+    options.template_name = settings.train.template_name;
     for (const DataSource& source : settings.train.data)
         report.check("training data " + source.name, [&] {
-            TaskOptions options;
-            options.data_dir = settings.data_dir;
-            options.template_name = settings.train.template_name;
-            return cat(task_catalog().training_pairs(source.name, options).size(), " examples");
+            std::vector<TrainingPair> pairs = task_catalog().training_pairs(source.name, options);
+            for (const TrainingPair& pair : pairs) scan.add_training(pair);
+            return cat(pairs.size(), " examples");
         });
+    options.mode = settings.evaluate.mode;
+    options.template_name = settings.evaluate.template_name;
+    for (const std::string& name : settings.evaluate.tasks) {
+        std::unique_ptr<Task> task;
+        report.check("task " + name, [&] {
+            task = task_catalog().make(name, options);
+            return cat(task->examples().size(), " examples");
+        });
+        bool readable = report.findings.back().state == "ok";
+        if (readable && !settings.train.data.empty()) report_contamination(name, scan.scan(task->examples()), report);
+    }
 }
 
 void look_at_checkpoint(const RunSettings& settings, Report& report) {
