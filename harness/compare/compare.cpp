@@ -166,7 +166,7 @@ PairReport compare_pair(const Runs& a, const Runs& b, const std::vector<RunRecor
         if (!task.below_chance_a() && !task.below_chance_b()) sound.push_back(&task);
     }
     out.average = mean_difference(all);
-    if (sound.size() < all.size()) out.average_above_chance = mean_difference(sound);
+    if (!sound.empty() && sound.size() < all.size()) out.average_above_chance = mean_difference(sound);
     out.warnings = fairness_warnings(out.a, out.b, store);
     if (a.size() != out.a.size() || b.size() != out.b.size())
         out.warnings.push_back(cat("seeds: only the ", out.a.size(),
