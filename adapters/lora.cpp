@@ -10,7 +10,7 @@
 namespace dorabench {
 
 void init_low_rank(AdaptedSite& parts, const SiteChoice& site, const std::string& init,
-                   const at::Tensor& weight, uint64_t seed) {
+                   const FrozenLinear& base, uint64_t seed) {
     at::NoGradGuard no_grad;
     at::Tensor a = at::empty({site.rank, site.in}, at::kFloat),
                b = at::zeros({site.out, site.rank}, at::kFloat);
@@ -20,7 +20,10 @@ void init_low_rank(AdaptedSite& parts, const SiteChoice& site, const std::string
         if (site.rank > most)
             throw Error::config("adapter.init pissa: rank must be at most ", most, ", the smaller side of ",
                                 site.path, ", got ", site.rank);
-        const auto [u, s, v] = at::linalg_svd(weight.detach().to(at::kFloat), /*full_matrices=*/false);
+        if (base.packed())
+            throw Error::config("adapter.init pissa: it changes the base's weights, and those of ", site.path,
+                                " are quantised (nf4); use kaiming or gaussian");
+        const auto [u, s, v] = at::linalg_svd(base.weight().detach().to(at::kFloat), /*full_matrices=*/false);
         const at::Tensor root = (s.narrow(0, 0, site.rank) / site.scaling).sqrt_();
         a = (root.unsqueeze(1) * v.narrow(0, 0, site.rank)).contiguous();
         b = (u.narrow(1, 0, site.rank) * root).contiguous();
@@ -32,8 +35,8 @@ void init_low_rank(AdaptedSite& parts, const SiteChoice& site, const std::string
     } else {
         throw Error::config("adapter.init must be kaiming, gaussian, pissa or a folder, got \"", init, "\"");
     }
-    parts.lora_A = a.to(weight.device()).set_requires_grad(true);
-    parts.lora_B = b.to(weight.device()).set_requires_grad(true);
+    parts.lora_A = a.to(base.device()).set_requires_grad(true);
+    parts.lora_B = b.to(base.device()).set_requires_grad(true);
 }
 
 at::Tensor pissa_residual(const at::Tensor& weight, const at::Tensor& a, const at::Tensor& b,

@@ -12,14 +12,21 @@ SiteLayer::SiteLayer(std::shared_ptr<const AdapterClock> clock, AdaptedSite part
       dropout_(dropout) {}
 
 void SiteLayer::follow_base(const FrozenLinear& base) {
-    const at::Tensor& weight = base.weight();
-    const int64_t version = weight.is_inference() ? 0 : int64_t(weight._version());
-    if (weight.const_data_ptr() == weight_data_ && version == weight_version_) return;
-    weight_data_ = weight.const_data_ptr();
-    weight_version_ = version;
-    site_.weight = weight;
+    if (base.packed()) { // never written to, so its identity is all that can change
+        if (site_.packed == base.packed()) return;
+        site_.weight = at::Tensor();
+        weight_data_ = nullptr;
+    } else {
+        const at::Tensor& weight = base.weight();
+        const int64_t version = weight.is_inference() ? 0 : int64_t(weight._version());
+        if (weight.const_data_ptr() == weight_data_ && version == weight_version_) return;
+        weight_data_ = weight.const_data_ptr();
+        weight_version_ = version;
+        site_.weight = weight;
+    }
+    site_.packed = base.packed();
     site_.bias = base.bias();
-    w2_ = site_.magnitude.defined() ? squared_row_norms(weight) : at::Tensor();
+    w2_ = site_.magnitude.defined() ? squared_row_norms(base.dense()) : at::Tensor();
     cross_ = at::Tensor();
     prepared_ = 0;
 }
@@ -28,7 +35,7 @@ void SiteLayer::prepare(const FrozenLinear& base) {
     follow_base(base);
     if (prepared_ == clock_->version) return;
     at::NoGradGuard no_grad;
-    const auto type = base.weight().scalar_type();
+    const auto type = base.dtype();
     if (site_.lora_A.defined()) {
         site_.down = site_.lora_A.detach().to(type);
         site_.up = site_.lora_B.detach().to(type);
@@ -45,20 +52,20 @@ void SiteLayer::prepare(const FrozenLinear& base) {
 
 void SiteLayer::prepare_norm() {
     if (!site_.down.defined()) {
-        site_.norm = w2_.sqrt().to(accumulate_type(site_.weight.scalar_type()));
+        site_.norm = w2_.sqrt().to(accumulate_type(site_.dtype()));
     } else if (site_.lora_A.defined()) {
-        const NormTerms terms = dora_norm(site_.weight, w2_, site_.down, site_.up, site_.scaling);
+        const NormTerms terms = dora_norm(site_.dense(), w2_, site_.down, site_.up, site_.scaling);
         site_.norm = terms.norm;
         if (site_.full_norm_grad) site_.cross = terms.cross;
         if (site_.full_norm_grad) site_.gram = terms.gram;
     } else {
         if (!cross_.defined()) // kept for the whole run, so in the base's dtype
-            cross_ = weight_times_down(site_.weight, site_.down).to(site_.weight.scalar_type());
-        const auto type = accumulate_type(site_.weight.scalar_type());
+            cross_ = weight_times_down(site_.dense(), site_.down).to(site_.dtype());
+        const auto type = accumulate_type(site_.dtype());
         const at::Tensor d = site_.lambda_d.detach().to(type), wide = cross_.to(type);
         const at::Tensor down = d.unsqueeze(1) * site_.down.to(type);
         const at::Tensor up = site_.lambda_b.detach().to(type).unsqueeze(1) * site_.up.to(type);
-        site_.norm = dora_norm(site_.weight, w2_, down, up, site_.scaling, wide * d).norm;
+        site_.norm = dora_norm(site_.dense(), w2_, down, up, site_.scaling, wide * d).norm;
         if (site_.full_norm_grad) {
             site_.cross = wide;
             site_.gram = at::mm(site_.down.to(type), site_.down.to(type).t());
@@ -71,6 +78,7 @@ void SiteLayer::prepare_norm() {
 const AdaptedSite* SiteLayer::adapted(const FrozenLinear& base) {
     if (!clock_->enabled) {
         plain_.weight = base.weight();
+        plain_.packed = base.packed();
         plain_.bias = base.bias();
         return &plain_;
     }
@@ -89,8 +97,8 @@ at::Tensor SiteLayer::forward(const at::Tensor& x, const FrozenLinear& base) {
 
 at::Tensor SiteLayer::merged_weight(const FrozenLinear& base) const {
     at::NoGradGuard no_grad;
-    const auto type = accumulate_type(base.weight().scalar_type());
-    at::Tensor merged = base.weight().detach().to(type, /*non_blocking=*/false, /*copy=*/true);
+    const auto type = accumulate_type(base.dtype());
+    at::Tensor merged = base.dense().detach().to(type, /*non_blocking=*/false, /*copy=*/true);
     if (site_.lora_A.defined()) {
         merged.addmm_(site_.lora_B.detach().to(type), site_.lora_A.detach().to(type), 1, site_.scaling);
     } else if (projections_) {

@@ -66,7 +66,7 @@ void SiteAdapterSet::attach(Backend& backend, uint64_t seed) {
         projections_ = std::make_shared<Projections>(
             draw_projections(settings_.rank, max_in, max_out, settings_.projection_prng_key));
         set_projections(*projections_, projections_->A, projections_->B,
-                        by_path.at(choice_.sites[0].path)->base().weight());
+                        by_path.at(choice_.sites[0].path)->base());
     }
     for (const SiteChoice& site : choice_.sites) add_layer(site, *by_path.at(site.path), seed);
     train_base(backend);
@@ -92,7 +92,7 @@ bool SiteAdapterSet::pissa() const {
 }
 
 void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint64_t seed) {
-    at::Tensor weight = site.base().weight();
+    const FrozenLinear& base = site.base();
     Entry entry{choice, &site, nullptr, {}, {}, {}, {}};
     AdaptedSite parts;
     parts.scaling = choice.scaling;
@@ -100,13 +100,14 @@ void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint6
     parts.full_norm_grad = choice.magnitude && settings_.norm_grad == "full";
     parts.key.site = uint32_t(entries_.size());
     if (choice.low_rank && is_vera(settings_)) {
-        init_vera(parts, choice, settings_.d_initial, weight);
+        init_vera(parts, choice, settings_.d_initial, base.device());
     } else if (choice.low_rank) {
         const std::string init =
             from_folder(settings_) || settings_.init.empty() ? "kaiming" : settings_.init;
-        init_low_rank(parts, choice, init, weight, stream_seed(seed, "adapter:" + choice.path));
+        init_low_rank(parts, choice, init, base, stream_seed(seed, "adapter:" + choice.path));
     }
     if (pissa() && choice.low_rank) {
+        at::Tensor weight = base.weight();
         entry.start_A = parts.lora_A.detach().clone();
         entry.start_B = parts.lora_B.detach().clone();
         entry.original = weight.detach().alias();
@@ -114,7 +115,7 @@ void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint6
         weight.set_data(entry.residual);
     }
     if (choice.magnitude)
-        parts.magnitude = at::zeros({choice.out}, at::TensorOptions(at::kFloat).device(weight.device()))
+        parts.magnitude = at::zeros({choice.out}, at::TensorOptions(at::kFloat).device(base.device()))
                               .set_requires_grad(true);
     entry.layer = std::make_shared<SiteLayer>(clock_, parts, settings_.dropout,
                                               choice.low_rank ? projections_ : nullptr);
@@ -122,19 +123,34 @@ void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint6
     entries_.push_back(std::move(entry));
 }
 
-// A magnitude starts at the norm of the row as adapted (HF PEFT's choice; equal to the base's where B is
-// zero).
+// A magnitude starts at the norm of the row as adapted (HF PEFT's choice; equal to the base's where B is zero); on
+// an NF4 base of the dequantised weight, as PEFT's QDoRA, or of the original one, as fsdp_qlora, whose gain then
+// corrects a part of the quantisation's error from the first step on.
 void SiteAdapterSet::start_magnitudes() {
     at::NoGradGuard no_grad;
-    for (Entry& entry : entries_)
-        if (entry.choice.magnitude)
-            at::Tensor(entry.layer->parts().magnitude).copy_(entry.layer->norm(entry.site->base()));
+    for (Entry& entry : entries_) {
+        if (!entry.choice.magnitude) continue;
+        at::Tensor start = entry.layer->norm(entry.site->base());
+        const auto& packed = entry.site->base().packed();
+        if (packed && settings_.magnitude_from == "original") {
+            if (!packed->original_norms.defined())
+                throw Error::config("adapter.magnitude_from original: ", entry.choice.path,
+                                    " comes from a checkpoint that is quantised already, its original norms are "
+                                    "not to be had; give the 16-bit checkpoint, or use dequantized");
+            start = packed->original_norms;
+        }
+        at::Tensor(entry.layer->parts().magnitude).copy_(start);
+    }
     changed();
 }
 
 void SiteAdapterSet::train_base(Backend& backend) {
     const std::set<std::string> names(choice_.trained.begin(), choice_.trained.end());
     if (names.empty()) return;
+    for (LinearSite* site : backend.sites())
+        if (site->base().packed() && names.count(site->path() + ".weight"))
+            throw Error::config("adapter: ", site->path(), ".weight is quantised (nf4) and cannot be trained; leave "
+                                "it out of train_also, or use backend.quantization none");
     for (NamedTensor& parameter : backend.parameters()) {
         if (!names.count(parameter.name)) continue;
         // Weights may lie in a read-only mapping of their file: what is trained gets memory of its own.

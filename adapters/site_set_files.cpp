@@ -168,7 +168,7 @@ void SiteAdapterSet::load(const std::string& folder) {
     }
     loader.finish();
     if (projections.A.defined())
-        set_projections(*projections_, projections.A, projections.B, entries_[0].site->base().weight());
+        set_projections(*projections_, projections.A, projections.B, entries_[0].site->base());
     changed();
 }
 

@@ -20,15 +20,15 @@ Projections draw_projections(int64_t rank, int64_t max_in, int64_t max_out, int6
 }
 
 void set_projections(Projections& projections, const at::Tensor& a, const at::Tensor& b,
-                     const at::Tensor& weight) {
-    projections.A = a.to(weight.device(), at::kFloat);
-    projections.B = b.to(weight.device(), at::kFloat);
-    projections.A_used = projections.A.to(weight.scalar_type());
-    projections.B_used = projections.B.to(weight.scalar_type());
+                     const FrozenLinear& base) {
+    projections.A = a.to(base.device(), at::kFloat);
+    projections.B = b.to(base.device(), at::kFloat);
+    projections.A_used = projections.A.to(base.dtype());
+    projections.B_used = projections.B.to(base.dtype());
 }
 
-void init_vera(AdaptedSite& parts, const SiteChoice& site, double d_initial, const at::Tensor& weight) {
-    const at::TensorOptions options = at::TensorOptions(at::kFloat).device(weight.device());
+void init_vera(AdaptedSite& parts, const SiteChoice& site, double d_initial, at::Device device) {
+    const at::TensorOptions options = at::TensorOptions(at::kFloat).device(device);
     parts.lambda_d = at::full({site.rank}, d_initial, options).set_requires_grad(true);
     parts.lambda_b = at::zeros({site.out}, options).set_requires_grad(true);
 }

@@ -12,8 +12,8 @@ namespace dorabench {
 Projections draw_projections(int64_t rank, int64_t max_in, int64_t max_out, int64_t key);
 // Sets A and B, and the copies in the base's dtype on its device.
 void set_projections(Projections& projections, const at::Tensor& a, const at::Tensor& b,
-                     const at::Tensor& weight);
+                     const FrozenLinear& base);
 // lambda_d [r] at d_initial, lambda_b [out] at zero.
-void init_vera(AdaptedSite& parts, const SiteChoice& site, double d_initial, const at::Tensor& weight);
+void init_vera(AdaptedSite& parts, const SiteChoice& site, double d_initial, at::Device device);
 
 } // namespace dorabench

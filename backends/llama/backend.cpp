@@ -32,8 +32,9 @@ std::vector<std::string> names_in_file(const std::string& name) {
 }
 
 Weights weights_of(const BackendSettings& settings, const LlamaConfig& config, const ModelShapes& shapes,
-                   uint64_t seed) {
+                   uint64_t seed, PackedWeights& packed) {
     WeightOptions options;
+    options.pack = {&packed, settings.quantization == "nf4", settings.double_quant};
     options.dtype = parse_dtype(settings.dtype);
     options.device = resolve_device(settings.device);
     if (is_named(settings)) return random_weights(seed, shapes.parameters, options);
@@ -49,9 +50,8 @@ Weights weights_of(const BackendSettings& settings, const LlamaConfig& config, c
 LlamaBackend::LlamaBackend(const BackendSettings& settings, uint64_t seed) {
     if (settings.attention != "sdpa" && settings.attention != "math")
         throw Error::config("backend.attention must be sdpa or math, got \"", settings.attention, "\"");
-    if (settings.quantization != "none")
-        throw Error::config("backend.quantization ", settings.quantization,
-                            " is not available for the llama backend; use none");
+    if (settings.quantization != "none" && settings.quantization != "nf4")
+        throw Error::config("backend.quantization must be none or nf4, got \"", settings.quantization, "\"");
     const LlamaConfig config = config_of(settings);
     shapes_ = shapes_of(settings);
     config_text_ = llama_config_json(config, settings.dtype);
@@ -65,8 +65,9 @@ LlamaBackend::LlamaBackend(const BackendSettings& settings, uint64_t seed) {
         if (tokenizer.empty() && has_tokenizer(checkpoint_)) tokenizer = checkpoint_;
     }
     if (!tokenizer.empty()) tokenizer_ = load_tokenizer(tokenizer);
-    model_ = std::make_unique<LlamaModel>(config, weights_of(settings, config, shapes_, seed),
-                                          settings.attention == "math");
+    PackedWeights packed;
+    const Weights weights = weights_of(settings, config, shapes_, seed, packed);
+    model_ = std::make_unique<LlamaModel>(config, weights, settings.attention == "math", LlamaNames{}, packed);
 }
 
 CausalVocabulary LlamaBackend::vocabulary() const {

@@ -33,7 +33,7 @@ at::Tensor rope_frequencies(const LlamaConfig& c) {
 }
 
 LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention,
-                       LlamaNames names)
+                       LlamaNames names, const PackedWeights& packed)
     : config_(config), names_(std::move(names)), math_(math_attention) {
     auto tensor = [&](const std::string& name) -> const at::Tensor& {
         auto at = weights.find(name);
@@ -41,6 +41,9 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool m
         return at->second;
     };
     auto site = [&](const std::string& path, bool bias) {
+        if (const auto at = packed.find(path + ".weight"); at != packed.end())
+            return std::make_unique<LinearSite>(
+                path, FrozenLinear(at->second, bias ? tensor(path + ".bias") : at::Tensor()));
         return std::make_unique<LinearSite>(
             path, FrozenLinear(tensor(path + ".weight"), bias ? tensor(path + ".bias") : at::Tensor()));
     };
@@ -76,7 +79,7 @@ std::vector<LinearSite*> LlamaModel::sites() {
 std::vector<NamedTensor> LlamaModel::parameters() {
     std::vector<NamedTensor> out{{names_.body + "embed_tokens.weight", embedding_}};
     auto add = [&](const LinearSite& site) {
-        out.push_back({site.path() + ".weight", site.base().weight()});
+        if (!site.base().packed()) out.push_back({site.path() + ".weight", site.base().weight()});
         if (site.base().bias().defined()) out.push_back({site.path() + ".bias", site.base().bias()});
     };
     for (size_t i = 0; i < layers_.size(); ++i) {
@@ -104,17 +107,36 @@ at::Tensor LlamaModel::layer_forward(int64_t index, const at::Tensor& x, const a
     Layer& l = layers_[index];
     const int64_t n = x.size(0), d = config_.head_dim;
     const std::array<LinearSite*, 3> qkv{l.q.get(), l.k.get(), l.v.get()};
-    const std::array<LinearSite*, 2> gate_up{l.gate.get(), l.up.get()};
     auto projected = forward_shared(qkv, rms_norm(x, l.input_norm, config_.rms_eps));
     at::Tensor q = rope(projected[0].view({n, config_.heads, d}), table_, positions);
     at::Tensor k = rope(projected[1].view({n, config_.kv_heads, d}), table_, positions);
-    at::Tensor h = x + l.o->forward(attend(index, q, k, projected[2].view({n, config_.kv_heads, d})));
+    return behind_attention(l, x, attend(index, q, k, projected[2].view({n, config_.kv_heads, d})));
+}
+
+at::Tensor LlamaModel::last_layer(const at::Tensor& x, const at::Tensor& positions, const LastRows& last) {
+    Layer& l = layers_.back();
+    const int64_t n = x.size(0), kept = last.index.size(0), d = config_.head_dim;
+    const std::array<LinearSite*, 2> kv{l.k.get(), l.v.get()};
+    const at::Tensor normed = rms_norm(x, l.input_norm, config_.rms_eps);
+    auto projected = forward_shared(kv, normed);
+    at::Tensor k = rope(projected[0].view({n, config_.kv_heads, d}), table_, positions);
+    at::Tensor q = rope(l.q->forward(normed.index_select(0, last.index)).view({kept, config_.heads, d}), table_,
+                        positions.index_select(0, last.index));
+    return behind_attention(
+        l, x.index_select(0, last.index),
+        last.attend(config_.layers - 1, q, k, projected[1].view({n, config_.kv_heads, d})));
+}
+
+at::Tensor LlamaModel::behind_attention(Layer& l, const at::Tensor& x, const at::Tensor& attended) {
+    const std::array<LinearSite*, 2> gate_up{l.gate.get(), l.up.get()};
+    at::Tensor h = x + l.o->forward(attended);
     auto wide = forward_shared(gate_up, rms_norm(h, l.post_norm, config_.rms_eps));
     return h + l.down->forward(swiglu(wide[0], wide[1]));
 }
 
 at::Tensor LlamaModel::forward(at::Tensor x, const at::Tensor& positions, int64_t longest,
-                               const Attend& attend, std::vector<at::Tensor>* states) {
+                               const Attend& attend, std::vector<at::Tensor>* states,
+                               const LastRows* last) {
     need_positions(longest);
     const bool checkpoint = checkpointing_ && training_ && at::GradMode::is_enabled();
     if (checkpoint && !x.requires_grad())
@@ -125,6 +147,8 @@ at::Tensor LlamaModel::forward(at::Tensor x, const at::Tensor& positions, int64_
             x = checkpointed([this, i, positions,
                               attend](const at::Tensor& h) { return layer_forward(i, h, positions, attend); },
                              x);
+        else if (last && i + 1 == config_.layers)
+            x = last_layer(x, positions, *last);
         else
             x = layer_forward(i, x, positions, attend);
     }

@@ -18,22 +18,32 @@ namespace dorabench {
 using Attend =
     std::function<at::Tensor(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)>;
 
+// Inference: the tokens that the last layer is computed for where few are read, and what their queries see.
+// attend gets q of these tokens, but k and v of all.
+struct LastRows {
+    at::Tensor index; // int64 [R], on the model's device
+    Attend attend;
+};
+
 class LlamaModel {
 public:
     // weights: by the names of llama_shapes(), all on one device and of one dtype
-    LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention, LlamaNames names = {});
+    LlamaModel(const LlamaConfig& config, const Weights& weights, bool math_attention, LlamaNames names = {},
+               const PackedWeights& packed = {}); // packed: linear weights in NF4, absent from `weights`
 
     const LlamaConfig& config() const { return config_; }
     at::Device device() const { return embedding_.device(); }
     at::ScalarType dtype() const { return embedding_.scalar_type(); }
     std::vector<LinearSite*> sites(); // in checkpoint order, the output layer last (absent when tied)
-    std::vector<NamedTensor> parameters();
+    std::vector<NamedTensor> parameters(); // without packed weights, which are no parameters to train or copy
 
     at::Tensor embed(const at::Tensor& ids) const; // [N] -> [N, C]
     // All layers without the last norm; longest: one more than the greatest position. states: each layer's
-    // input, for tests.
+    // input, for tests. last: [R, C] comes back, for its tokens alone.
     at::Tensor forward(at::Tensor x, const at::Tensor& positions, int64_t longest, const Attend& attend,
-                       std::vector<at::Tensor>* states = nullptr);
+                       std::vector<at::Tensor>* states = nullptr, const LastRows* last = nullptr);
+    // Where LastRows spares work without another rounding in the reference's form or in short dtypes.
+    bool trims_last_layer() const { return !math_ && device().is_cpu() && dtype() == at::kFloat; }
     // forward() with causal attention within each row.
     at::Tensor forward_rows(const at::Tensor& x, const at::Tensor& positions, std::vector<PackedRow> rows,
                             std::vector<at::Tensor>* states = nullptr);
@@ -55,6 +65,8 @@ private:
     };
     at::Tensor layer_forward(int64_t index, const at::Tensor& x, const at::Tensor& positions,
                              const Attend& attend);
+    at::Tensor last_layer(const at::Tensor& x, const at::Tensor& positions, const LastRows& last);
+    at::Tensor behind_attention(Layer& layer, const at::Tensor& x, const at::Tensor& attended);
     void need_positions(int64_t count);
 
     LlamaConfig config_;

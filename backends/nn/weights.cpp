@@ -1,11 +1,13 @@
 #include "backends/nn/weights.h"
-#include "backends/ops/tensor_io.h"
+#include "backends/ops/nf4_file.h"
 #include "harness/base/error.h"
 #include "harness/base/rng.h"
 #include "harness/base/text.h"
 #include <cmath>
 #include <numbers>
 #include <set>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace dorabench {
 namespace {
@@ -36,6 +38,32 @@ at::Tensor copy_in(const Checkpoint::Place& place, const std::string& name, cons
     return mapped.to(at::TensorOptions().dtype(options.dtype).device(options.device), false, true);
 }
 
+// The file's pages of one tensor may go: they are read once, and a large model's would fill the memory.
+void forget_pages(const Checkpoint::Place& place) {
+    const auto bytes = place.file->bytes(place.entry);
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
+    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED); // read-only use: no loss
+}
+
+bool packs(const ParameterShape& parameter, const PackOptions& pack) {
+    return pack.into && parameter.linear && !parameter.head;
+}
+
+std::shared_ptr<const Nf4Weight> packed_on(std::shared_ptr<Nf4Weight> weight, at::Device device) {
+    for (at::Tensor* part : {&weight->codes, &weight->absmax, &weight->nested_absmax, &weight->nested_map,
+                             &weight->original_norms})
+        if (part->defined()) *part = part->to(device);
+    return weight;
+}
+
+void check_shape(const Nf4Weight& weight, const ParameterShape& want, const Checkpoint::Place& place) {
+    if (std::vector<int64_t>{weight.out, weight.in} != want.shape)
+        throw Error::data(place.file->path(), ": ", want.name, " must have shape ", shape_text(want.shape),
+                          " by config.json, has ", shape_text({weight.out, weight.in}));
+}
+
 // splitmix64's finaliser: a good hash of the counter
 uint64_t mix(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -51,17 +79,27 @@ Weights load_weights(const std::string& checkpoint, const std::vector<ParameterS
     Weights weights;
     std::set<std::string> taken;
     std::vector<std::string> missing, unexpected;
-    std::vector<std::pair<const ParameterShape*, const Checkpoint::Place*>> found;
+    struct Found {
+        const ParameterShape* parameter;
+        const Checkpoint::Place* place;
+        std::string packed; // its name in the file where it is in NF4 there
+    };
+    std::vector<Found> found;
     for (const ParameterShape& parameter : parameters) {
         const Checkpoint::Place* place = nullptr;
+        std::string packed;
         for (const std::string& name :
              options.names ? options.names(parameter.name) : std::vector{parameter.name})
             if ((place = file.find(name))) {
                 taken.insert(name);
+                if (options.pack.into && place->entry.dtype == Dtype::u8 && holds_nf4(file, name)) {
+                    packed = name;
+                    for (const std::string& key : nf4_keys(file, name)) taken.insert(key);
+                }
                 break;
             }
         if (place)
-            found.emplace_back(&parameter, place);
+            found.push_back({&parameter, place, packed});
         else
             missing.push_back(parameter.name);
     }
@@ -74,8 +112,30 @@ Weights load_weights(const std::string& checkpoint, const std::vector<ParameterS
     if (!unexpected.empty())
         throw Error::data(checkpoint, ": ", unexpected.size(),
                           " tensors belong to no parameter of this architecture: ", some(unexpected));
-    for (const auto& [parameter, place] : found)
-        weights[parameter->name] = copy_in(*place, parameter->name, *parameter, options);
+    const auto buffer = std::make_shared<Nf4Buffer>();
+    for (const auto& [parameter, place, packed] : found) {
+        const std::string& name = parameter->name;
+        if (!packed.empty()) {
+            auto weight = read_nf4(file, packed, options.dtype, buffer);
+            check_shape(*weight, *parameter, *place);
+            if (packs(*parameter, options.pack))
+                (*options.pack.into)[name] = packed_on(weight, options.device);
+            else
+                weights[name] = nf4_dequantise(*weight, options.dtype).to(options.device);
+            continue;
+        }
+        at::Tensor tensor = copy_in(*place, name, *parameter, options);
+        if (options.pack.quantise && packs(*parameter, options.pack)) {
+            try {
+                (*options.pack.into)[name] = nf4_quantise(tensor, options.pack.double_quant, buffer);
+            } catch (const Error& error) {
+                throw Error::data(place->file->path(), ": ", name, ": ", error.what());
+            }
+        } else {
+            weights[name] = tensor;
+        }
+        if (options.pack.quantise) forget_pages(*place);
+    }
     return weights;
 }
 
@@ -99,13 +159,18 @@ void fill_normal(at::Tensor& tensor, uint64_t seed, double std) {
 Weights random_weights(uint64_t seed, const std::vector<ParameterShape>& parameters,
                        const WeightOptions& options, double std) {
     Weights weights;
+    const auto buffer = std::make_shared<Nf4Buffer>();
     for (const ParameterShape& parameter : parameters) {
         at::Tensor tensor = at::empty(parameter.shape, at::kFloat);
         if (parameter.shape.size() > 1)
             fill_normal(tensor, stream_seed(seed, "weights/" + parameter.name), std);
         else
             tensor.fill_(ends_with(parameter.name, ".bias") ? 0.0 : 1.0);
-        weights[parameter.name] = tensor.to(at::TensorOptions().dtype(options.dtype).device(options.device));
+        tensor = tensor.to(at::TensorOptions().dtype(options.dtype).device(options.device));
+        if (options.pack.quantise && packs(parameter, options.pack))
+            (*options.pack.into)[parameter.name] = nf4_quantise(tensor, options.pack.double_quant, buffer);
+        else
+            weights[parameter.name] = tensor;
     }
     return weights;
 }

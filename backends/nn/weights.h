@@ -1,7 +1,7 @@
 #pragma once
 // A backbone's weights by their names: out of a checkpoint, every name and shape checked, or drawn from a
 // seed.
-#include "backends/ops/aten.h"
+#include "backends/ops/nf4.h"
 #include "harness/api/backend.h"
 #include <functional>
 #include <map>
@@ -9,6 +9,15 @@
 namespace dorabench {
 
 using Weights = std::map<std::string, at::Tensor>;
+using PackedWeights = std::map<std::string, std::shared_ptr<const Nf4Weight>>;
+
+// Linear weights but the head's go into 4 bits, one after another, so that the 16-bit model is never held whole.
+// Weights that a checkpoint holds in NF4 already stay as they are.
+struct PackOptions {
+    PackedWeights* into = nullptr; // null: a backbone that knows no packed weights
+    bool quantise = false;         // false: only what is in NF4 already
+    bool double_quant = true;
+};
 
 struct WeightOptions {
     at::ScalarType dtype = at::kFloat;
@@ -18,6 +27,7 @@ struct WeightOptions {
     // Tensors of the file that nobody needs to read (old rotary tables, a tied output layer's copy); others
     // that no parameter takes are an error.
     std::function<bool(const std::string&)> ignorable;
+    PackOptions pack;
 };
 
 // Copies (never maps) the parameters: training may write to them. Error::data lists what is missing,

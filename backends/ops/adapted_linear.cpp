@@ -60,11 +60,11 @@ SharedDown share_down(std::span<const AdaptedSite* const> sites) {
 namespace {
 
 void check_site(const AdaptedSite& site, const at::Tensor& x) {
-    const int64_t out = site.weight.size(0), in = site.weight.size(1);
+    const int64_t out = site.out(), in = site.in();
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) == in, "[adapted_linear] x must be [..., in=", in, "], got ",
                 x.sizes());
-    TORCH_CHECK(x.scalar_type() == site.weight.scalar_type(), "[adapted_linear] x must be ",
-                site.weight.scalar_type(), " as the weight is, got ", x.scalar_type());
+    TORCH_CHECK(x.scalar_type() == site.dtype(), "[adapted_linear] x must be ",
+                site.dtype(), " as the weight is, got ", x.scalar_type());
     TORCH_CHECK(site.down.defined() == site.up.defined(), "[adapted_linear] A and B must come together");
     if (site.down.defined())
         TORCH_CHECK(site.down.dim() == 2 && site.down.size(1) == in && site.up.dim() == 2 &&
@@ -94,7 +94,7 @@ void add_low_rank(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidd
 at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& kept,
                                        const at::Tensor& hidden, at::Tensor& inner) {
     const int64_t tokens = x.size(0);
-    const at::Tensor both = at::mm(at::cat({x - kept, kept}), site.weight.t());
+    const at::Tensor both = at::mm(at::cat({x - kept, kept}), site.dense().t());
     at::Tensor y = both.narrow(0, 0, tokens);
     inner = both.narrow(0, tokens, tokens);
     if (site.down.defined()) add_low_rank(inner, site, hidden);
@@ -111,8 +111,8 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
 }
 
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
-    if (!detail::is_adapted(site)) return at::linear(x, site.weight, site.bias);
-    at::Tensor z = at::mm(x, site.weight.t());
+    if (!detail::is_adapted(site)) return at::linear(x, site.dense(), site.bias);
+    at::Tensor z = at::mm(x, site.dense().t());
     if (site.down.defined()) add_low_rank(z, site, hidden);
     compose_(z, site.gain, site.bias);
     return z;
@@ -120,7 +120,7 @@ at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::
 
 std::vector<int64_t> output_shape(const at::Tensor& x, const AdaptedSite& site) {
     std::vector<int64_t> shape = x.sizes().vec();
-    shape.back() = site.weight.size(0);
+    shape.back() = site.out();
     return shape;
 }
 

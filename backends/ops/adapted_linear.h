@@ -16,6 +16,7 @@
 // summed in place.
 #include "backends/ops/aten.h"
 #include "backends/ops/dropout.h"
+#include "backends/ops/nf4.h"
 #include <span>
 #include <vector>
 
@@ -30,6 +31,12 @@ enum class DropoutForm {
 // What the product needs of one site, with all that changes once an optimiser step prepared by the caller.
 struct AdaptedSite {
     at::Tensor weight, bias; // W [out, in], b [out] or undefined; the bias may require a gradient, W must not
+    std::shared_ptr<const Nf4Weight> packed; // W in 4 bits: `weight` is undefined then
+    // W as a matrix; of a packed one the shared buffer, which the next packed weight overwrites: for use at once.
+    at::Tensor dense() const { return packed ? packed->dense() : weight; }
+    int64_t out() const { return packed ? packed->out : weight.size(0); }
+    int64_t in() const { return packed ? packed->in : weight.size(1); }
+    at::ScalarType dtype() const { return packed ? packed->dtype : weight.scalar_type(); }
     // Leaves, which receive the gradients (undefined where the method has none).
     at::Tensor lora_A, lora_B;     // [r, in], [out, r], float32
     at::Tensor lambda_d, lambda_b; // VeRA: [r], [out], float32

@@ -115,10 +115,10 @@ void AdaptedLinearNode::site_backward(Pass& pass, size_t index, const at::Tensor
     if (site.down.defined()) low_rank_backward(pass, index, dz);
     if (!pass.wants_dx) return;
     if (riders == 0 && pass.dx.defined()) {
-        pass.dx.addmm_(rows, site.weight);
+        pass.dx.addmm_(rows, site.dense());
         return;
     }
-    const at::Tensor product = at::mm(rows, site.weight);
+    const at::Tensor product = at::mm(rows, site.dense());
     const at::Tensor own = riders > 0 ? product.narrow(0, 0, tokens) : product;
     if (riders > 0) pass.extra_A[index].add_(product.narrow(0, tokens, riders), site.scaling);
     pass.dx = pass.dx.defined() ? pass.dx.add_(own) : own;
@@ -137,13 +137,13 @@ void AdaptedLinearNode::second_product_backward(Pass& pass, size_t index, const 
     if (site.full_norm_grad && site.down.defined()) {
         norm_backward(pass, index);
         if (site.lora_A.defined())
-            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.weight.scalar_type()), site.weight),
+            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()),
                                      site.scaling);
     }
     if (site.down.defined()) low_rank_backward(pass, index, dz);
     if (!pass.wants_dx) return;
     rows.narrow(0, 0, tokens).copy_(dy);
-    const at::Tensor both = at::mm(rows, site.weight);
+    const at::Tensor both = at::mm(rows, site.dense());
     pass.dx = both.narrow(0, 0, tokens);
     pass.dx_kept = both.narrow(0, tokens, tokens).sub_(pass.dx);
 }
@@ -156,7 +156,7 @@ void AdaptedLinearNode::magnitude_backward(Pass& pass, size_t index, const at::T
     at::Tensor dm = sum / m.masked_fill(m == 0, 1);
     if (site.weak_rows.defined()) {
         const at::Tensor& weak = site.weak_rows;
-        at::Tensor z = at::mm(pass.x, site.weight.index_select(0, weak).t());
+        at::Tensor z = at::mm(pass.x, site.dense().index_select(0, weak).t());
         if (site.down.defined()) {
             const at::Tensor own = hidden_.narrow(1, shared_.column[index], site.down.size(0));
             z.addmm_(hidden_in_use(site, own), up_in_use(site).index_select(0, weak).t(), 1, site.scaling);
@@ -183,7 +183,7 @@ void AdaptedLinearNode::norm_backward(Pass& pass, size_t index) {
         pass.bordered = weighted.t();
         pass.extra_A[index] = (s * s) * at::mm(at::mm(up.t(), weighted), site.down.to(type));
         if (!pass.wants_dx && !sites_[index].inner.defined())
-            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.weight.scalar_type()), site.weight), s);
+            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()), s);
         return;
     }
     const at::Tensor d = site.lambda_d.detach().to(type);

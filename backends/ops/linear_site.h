@@ -2,7 +2,7 @@
 // Where backbones and adapters meet. A backbone owns its LinearSites and calls forward; an adapter attaches
 // at most one AdapterLayer to a site. Neither knows the other's kind.
 //   base product: z = x W^T (+ bias, which no adapter scales);  W [out, in], x [..., in]
-#include "backends/ops/aten.h"
+#include "backends/ops/nf4.h"
 #include <memory>
 #include <span>
 #include <string>
@@ -10,18 +10,26 @@
 
 namespace dorabench {
 
-// The base weight of a site: dense in the backbone's dtype (NF4 comes behind the same interface). Holds W and
-// the bias; requires_grad is set only by full fine-tuning.
+// The base weight of a site: dense in the backbone's dtype, or NF4 behind the same interface. Holds W and the
+// bias; requires_grad is set only by full fine-tuning, which a packed weight doesn't allow.
 class FrozenLinear {
 public:
     FrozenLinear() = default;
     FrozenLinear(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
-    int64_t out() const { return weight_.size(0); }
-    int64_t in() const { return weight_.size(1); }
-    const at::Tensor& weight() const { return weight_; } // [out, in]
-    const at::Tensor& bias() const { return bias_; }     // [out] or undefined
-    at::Tensor product(const at::Tensor& x) const;       // x W^T, without the bias; differentiable
+    FrozenLinear(std::shared_ptr<const Nf4Weight> packed, at::Tensor bias)
+        : packed_(std::move(packed)), bias_(std::move(bias)) {}
+    int64_t out() const { return packed_ ? packed_->out : weight_.size(0); }
+    int64_t in() const { return packed_ ? packed_->in : weight_.size(1); }
+    at::ScalarType dtype() const { return packed_ ? packed_->dtype : weight_.scalar_type(); } // as multiplied
+    at::Device device() const { return packed_ ? packed_->device() : weight_.device(); }
+    const at::Tensor& weight() const { return weight_; } // [out, in]; undefined where the weight is packed
+    const std::shared_ptr<const Nf4Weight>& packed() const { return packed_; } // null: dense
+    // [out, in]; of a packed weight the shared buffer, which the next packed weight overwrites.
+    at::Tensor dense() const { return packed_ ? packed_->dense() : weight_; }
+    const at::Tensor& bias() const { return bias_; } // [out] or undefined
+    at::Tensor product(const at::Tensor& x) const;   // x W^T, without the bias; differentiable
 private:
+    std::shared_ptr<const Nf4Weight> packed_;
     at::Tensor weight_, bias_;
 };
 

@@ -23,7 +23,7 @@ bool has_pair(const AdapterSet& adapter) { // what can be switched off and merge
 
 bool float32(Backend& backend) {
     for (const LinearSite* site : backend.sites())
-        if (site->base().weight().scalar_type() != at::kFloat) return false;
+        if (site->base().dtype() != at::kFloat) return false;
     return true;
 }
 
@@ -90,8 +90,7 @@ public:
     explicit MergedLayer(std::shared_ptr<AdapterLayer> layer) : layer_(std::move(layer)) {}
     at::Tensor forward(const at::Tensor& x, const FrozenLinear& base) override {
         at::Tensor weight = layer_->merged_weight(base);
-        if (base.weight().is_floating_point())
-            weight = weight.to(base.weight().scalar_type()); // the one rounding
+        weight = weight.to(base.dtype()); // the one rounding
         const at::Tensor bias = base.bias();
         return at::linear(x, weight.to(x.scalar_type()), bias.defined() ? bias.to(x.scalar_type()) : bias);
     }
@@ -138,7 +137,8 @@ CheckResult check_identity(Backend& backend, AdapterSet& adapter, const Ids& pro
                 adapter.settings().method + " has no adapter beside the base"};
     static const std::set<std::string> kDrawn{"kaiming", "gaussian", "pissa"};
     std::unique_ptr<Restore> restore;
-    if (!kDrawn.count(adapter.settings().init)) { // started from a folder: its B need not be zero
+    // Started from a folder, B need not be zero; magnitudes from an original weight are not the quantised one's.
+    if (!kDrawn.count(adapter.settings().init) || adapter.settings().magnitude_from == "original") {
         restore = std::make_unique<Restore>(adapter);
         at::NoGradGuard no_grad;
         adapter.reset_to_identity();
