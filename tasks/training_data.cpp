@@ -2,6 +2,7 @@
 #include "harness/base/error.h"
 #include "harness/base/text.h"
 #include "tasks/records.h"
+#include <filesystem>
 
 namespace dorabench {
 
@@ -62,6 +63,34 @@ std::vector<Turn> turns_field(const json& record, const std::string& place) {
     if (turns.size() < 2)
         throw Error::data(place, ": messages: expected an assistant's turn behind a user's");
     return turns;
+}
+
+// What any record may bear beside its text: features (a file, from the data file's folder unless absolute)
+// with n_images, weight and loss_mean (tokens | example).
+void read_extras(const json& record, const std::string& path, const std::string& place, TrainingPair& pair) {
+    auto given = [&](const char* field) { return record.contains(field) && !record[field].is_null(); };
+    if (given("features")) {
+        const std::filesystem::path features = string_field(record, "features", place);
+        pair.media.features = (std::filesystem::path(path).parent_path() / features).string();
+    }
+    if (given("n_images")) {
+        const json& count = record["n_images"];
+        if (!count.is_number_integer() || count.get<double>() < 1 || count.get<double>() > 1024)
+            throw Error::data(place, ": n_images: expected an integer in [1, 1024], got ", count.dump());
+        pair.media.n_images = count.get<int64_t>();
+    }
+    if (given("weight")) {
+        const json& weight = record["weight"];
+        if (!weight.is_number() || !(weight.get<double>() >= 0) || weight.get<double>() > 1e6)
+            throw Error::data(place, ": weight: expected a number of at least 0, got ", weight.dump());
+        pair.weight = weight.get<double>();
+    }
+    if (given("loss_mean")) {
+        const std::string mean = string_field(record, "loss_mean", place);
+        if (mean != "tokens" && mean != "example")
+            throw Error::data(place, ": loss_mean: expected tokens or example, got \"", mean, "\"");
+        pair.loss_mean = mean == "tokens" ? LossMean::tokens : LossMean::example;
+    }
 }
 
 class TrainingReader {
@@ -174,7 +203,10 @@ std::vector<TrainingPair> read_training_file(const std::string& path, const Trai
     std::vector<TrainingPair> out;
     for_each_record(path, [&](size_t number, const json& record) {
         try {
+            const size_t before = out.size();
             reader.read(record, record_place(path, number), out);
+            for (size_t i = before; i < out.size(); ++i)
+                read_extras(record, path, record_place(path, number), out[i]);
         } catch (const Error& error) { // of a chat template, which knows no file
             std::string place = record_place(path, number);
             if (starts_with(error.what(), place)) throw;

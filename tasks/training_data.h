@@ -2,7 +2,9 @@
 // Training files of the field's shapes, told apart record by record by their keys:
 //   instruction / input / output (Alpaca, LLM-Adapters; also with `instances`, self-instruct), prompt /
 //   completion, messages [{role, content}], input_ids / labels (ready-made).
-// A conversation's last assistant turn is the target; everything before it is prompt.
+// Beside these any record may bear features (VL-BART: a file, from the data file's folder) with n_images,
+// weight (of its loss), and loss_mean (tokens | example: types.h). A conversation's last assistant turn is
+// the target; everything before it is prompt.
 #include "harness/api/types.h"
 #include "tasks/templates.h"
 #include <string>

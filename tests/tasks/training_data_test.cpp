@@ -105,6 +105,29 @@ TEST_F(TrainingFile, TakesReadyMadeIds) {
     EXPECT_TRUE(pairs[1].prompt.empty());
 }
 
+TEST_F(TrainingFile, TakesFeaturesAndWeightsBesideTheText) {
+    auto pairs = read(
+        R"({"prompt":"vqa: what?","completion":"dog","features":"f/1.safetensors","n_images":2,"weight":0.3}
+{"prompt":"caption: ","completion":"a dog","features":"/abs/2.safetensors","loss_mean":"tokens"}
+{"prompt":"q","completion":"a","weight":null})");
+    EXPECT_EQ(pairs.at(0).media.features, folder_ / "f/1.safetensors"); // from the data file's folder
+    EXPECT_EQ(pairs[0].media.n_images, 2);
+    EXPECT_EQ(pairs[0].weight, 0.3);
+    EXPECT_EQ(pairs[0].loss_mean, LossMean::automatic);
+    EXPECT_EQ(pairs.at(1).media.features, "/abs/2.safetensors");
+    EXPECT_EQ(pairs[1].loss_mean, LossMean::tokens);
+    EXPECT_TRUE(pairs.at(2).media.empty());
+    EXPECT_EQ(pairs[2].weight, 1);
+    const std::string start = R"({"prompt":"q","completion":"a",)";
+    EXPECT_EQ(complaint(start + R"("weight":-1})"),
+              "bad.json:record 1: weight: expected a number of at least 0, got -1");
+    EXPECT_NE(complaint(start + R"("weight":"1"})").find("weight: expected a number"), std::string::npos);
+    EXPECT_NE(complaint(start + R"("n_images":0})").find("n_images: expected an integer"), std::string::npos);
+    EXPECT_NE(complaint(start + R"("loss_mean":"sum"})").find("expected tokens or example"),
+              std::string::npos);
+    EXPECT_NE(complaint(start + R"("features":3})").find("features: expected a string"), std::string::npos);
+}
+
 TEST_F(TrainingFile, NamesFileAndRecordOfWhatIsWrong) {
     EXPECT_EQ(complaint(R"([{"instruction":"a","output":"b"},{"instruction":"a","ouput":"b"}])"),
               "bad.json:record 2: no key \"output\"; did you mean \"ouput\"?");

@@ -39,6 +39,14 @@ protected:
                    "hidden_act": "silu"})";
         for (const char* name : {"LLAMA_7B", "LLAMA_13B", "LLAMA2_7B", "LLAMA3_8B"})
             setenv(name, (temp_ / "tiny").c_str(), 1);
+        fs::create_directories(temp_ / "bart-base");
+        std::ofstream(temp_ / "bart-base/config.json")
+            << R"({"architectures": ["BartModel"], "model_type": "bart", "d_model": 768, "encoder_layers": 6, "decoder_layers": 6,
+                   "encoder_attention_heads": 12, "decoder_attention_heads": 12, "encoder_ffn_dim": 3072,
+                   "decoder_ffn_dim": 3072, "vocab_size": 50265, "max_position_embeddings": 1024, "bos_token_id": 0,
+                   "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2, "activation_function": "gelu",
+                   "normalize_before": false, "normalize_embedding": true, "scale_embedding": false, "num_beams": 4})";
+        setenv("BART_BASE", (temp_ / "bart-base").c_str(), 1);
         register_builtin(registries_);
         for (const char* task : {"boolq", "piqa", "siqa", "hellaswag", "winogrande", "arc_easy",
                                  "arc_challenge", "obqa", "commonsense_170k"}) {
@@ -65,6 +73,7 @@ TEST_F(ConfigsTest, AreAllFound) {
     EXPECT_EQ(count["commonsense"], 14);
     EXPECT_EQ(count["instruction"], 8);
     EXPECT_EQ(count["sweeps"], 2);
+    EXPECT_EQ(count["vlbart"], 6);
     EXPECT_EQ(count["llama3_commonsense.yaml"], 1);
 }
 
@@ -87,6 +96,20 @@ TEST_F(ConfigsTest, BeginWithTheCommandThatRunsThem) {
         std::string line;
         std::getline(file, line);
         EXPECT_EQ(line, "# dora-bench run configs/" + name);
+    }
+}
+
+// Tables 2 and 3 of arXiv:2402.09353: 5.93, 5.96, 5.17 and 5.19 percent.
+TEST_F(ConfigsTest, VlBartTrainsAndCountsWhatThePaperDid) {
+    const std::map<std::string, std::pair<int64_t, int64_t>> published{
+        {"image_ft", {141'156'864, 141'156'864}}, {"video_ft", {139'977'216, 139'977'216}},
+        {"image_lora", {8'786'688, 148'234'752}}, {"image_dora", {8'838'912, 148'262'400}},
+        {"video_lora", {7'607'040, 147'055'104}}, {"video_dora", {7'634'688, 147'082'752}}};
+    for (const auto& [name, numbers] : published) {
+        const RunPlan made = plan("vlbart/" + name + ".yaml");
+        ASSERT_EQ(made.runs.size(), 1u);
+        EXPECT_EQ(made.runs[0].count.trainable, numbers.first) << name;
+        EXPECT_EQ(made.runs[0].count.base + made.runs[0].count.added, numbers.second) << name;
     }
 }
 
