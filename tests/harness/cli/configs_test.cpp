@@ -55,6 +55,10 @@ protected:
                 << task;
             names_.tasks.push_back(task);
         }
+        for (const char* task : {"vqa", "gqa", "nlvr2", "coco_caption", "tvqa", "how2qa", "tvc", "yc2c"}) {
+            EXPECT_TRUE(fs::exists(test::source_dir() + "/tasks/specs/vlbart/" + task + ".yaml")) << task;
+            names_.tasks.push_back(task);
+        }
         names_.backends = registries_.backends.names();
         names_.methods = adapter_methods();
         names_.templates = {"llm_adapters", "alpaca"};
