@@ -1,6 +1,7 @@
 #include "backends/vlbart/visual.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
+#include "harness/base/text.h"
 #include <ATen/ops/adaptive_max_pool1d.h>
 #include <ATen/ops/adaptive_max_pool2d.h>
 #include <ATen/ops/embedding.h>
@@ -46,6 +47,26 @@ at::Tensor read_floats(const std::shared_ptr<const SafetensorsFile>& file, const
     return map_tensor(file, entry).to(at::kFloat, false, true);
 }
 
+// Images that have a file each: read and pooled one by one, then put behind each other.
+VisualInput read_apart(const Media& media, const VisualConfig& config, const std::string& what) {
+    const std::vector<std::string> files = split(media.features, '\n');
+    if (static_cast<int64_t>(files.size()) != media.n_images || media.n_images > config.n_images)
+        throw Error::data(what, ": expected one features file, or n_images=", media.n_images, " (at most ",
+                          config.n_images, ", config.json), got ", files.size());
+    std::vector<at::Tensor> feats, boxes;
+    for (const std::string& file : files) {
+        Media one;
+        one.features = file;
+        const VisualInput input = read_visual(one, config, what);
+        if (!feats.empty() && input.rows() != feats[0].size(0))
+            throw Error::data(file, ": expected as many rows as the other image has (", feats[0].size(0),
+                              "), got ", input.rows());
+        feats.push_back(input.feats);
+        boxes.push_back(input.boxes);
+    }
+    return {at::cat(feats, 0), at::cat(boxes, 0), media.n_images};
+}
+
 } // namespace
 
 VisualInput pool_visual(const VisualInput& input, const VisualConfig& config, const std::string& what) {
@@ -72,6 +93,7 @@ VisualInput read_visual(const Media& media, const VisualConfig& config, const st
     if (!config.present())
         throw Error::data(what, ": expected text alone, got features (", media.features,
                           "); this BART has no visual embedding (config.json: feat_dim)");
+    if (media.features.find('\n') != std::string::npos) return read_apart(media, config, what);
     const auto file = SafetensorsFile::open(media.features);
     if (!file->tensors().count("feats"))
         throw Error::data(media.features, ": expected a tensor feats [N, ", config.feat_dim, "], got none");

@@ -22,6 +22,7 @@ VisualInput pool_visual(const VisualInput& input, const VisualConfig& config, co
 // A features file (feats [N, D], boxes [N, 4] or none: zeros; any floating-point dtype) checked against the
 // config and pooled. Nothing for media without features. Error::data names file, tensor and shape, and
 // refuses what this backbone cannot read (images, video, features for a plain BART).
+// Media::features may be one file, or n_images files, one a line.
 VisualInput read_visual(const Media& media, const VisualConfig& config, const std::string& what);
 
 class VisualEmbedding {

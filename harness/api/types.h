@@ -14,7 +14,8 @@ inline constexpr int64_t kIgnoreLabel = -100; // a label that bears no loss (HF'
 struct Media {
     std::vector<std::string> images; // files, in the order of the prompt's <image> marks
     std::string video;               // a file
-    std::string features;            // VL-BART: a safetensors file with feats [N, D] and boxes [N, 4]
+    std::string features;            // VL-BART: a safetensors file with feats [N, D] and boxes [N, 4]; or
+                                     // n_images such files, one a line
     int64_t n_images = 1;            // VL-BART: the N rows are split evenly among these
     bool empty() const { return images.empty() && video.empty() && features.empty(); }
 };
