@@ -33,6 +33,7 @@ public:
 
     LlamaModel& model() { return *model_; }
     ImageFeatures& images() { return *images_; }
+    const Projector& projector() const { return projector_; }
     // Projected patches of each file, [P, C] each: with gradients where the projector is trained (then what
     // is cached lies before it), else cached behind it.
     std::vector<at::Tensor> image_embeddings(std::span<const std::string> files);

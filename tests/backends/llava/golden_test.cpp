@@ -1,9 +1,10 @@
-// The LLaVA fixture against what the reference implementation computed, from all checkpoint layouts: features,
-// logits, loss, gradients, generation.
+// The LLaVA fixture against what the reference implementation computed, from all checkpoint layouts:
+// features, logits, loss, gradients, generation.
 #include "backends/llava/backend.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/files.h"
 #include "tests/support/llava_fixture.h"
+#include <ATen/ops/full.h>
 #include <nlohmann/json.hpp>
 
 namespace dorabench {
@@ -17,7 +18,8 @@ protected:
         DORABENCH_NEEDS_SHARED();
         folder = test::llava_folder();
         backend = std::make_unique<LlavaBackend>(test::llava_settings(GetParam()), 0);
-        for (NamedTensor& t : read_tensors(folder + "/expected.safetensors")) expected[t.name] = t.tensor.clone();
+        for (NamedTensor& t : read_tensors(folder + "/expected.safetensors"))
+            expected[t.name] = t.tensor.clone();
         generate = json::parse(read_file(folder + "/generate.json"));
     }
     bool original() const { return GetParam() == std::string("checkpoint_llava"); }
@@ -62,7 +64,8 @@ TEST_P(LlavaGolden, LogitsAreTheReferences) {
         ImageBook book;
         Codes codes;
         size_t next = 0;
-        append_codes(example.input_ids, 0, example.input_ids.size(), example.media.images, next, 16, book, codes);
+        append_codes(example.input_ids, 0, example.input_ids.size(), example.media.images, next, 16, book,
+                     codes);
         const int64_t n = static_cast<int64_t>(codes.size());
         EXPECT_EQ(n, expected["attention_mask"][b].sum().item<int64_t>());
         LlamaModel& model = backend->model();
@@ -109,6 +112,33 @@ TEST_P(LlavaGolden, LossAndGradientsAreTheReferences) {
         const std::string head = "grad.model.language_model.";
         if (name.rfind(head, 0) == 0) expect(body + name.substr(head.size()), name.substr(11));
     }
+}
+
+// Nothing trains the image encoder, but its forward is differentiable, and the reference holds its gradient.
+TEST_P(LlavaGolden, TheGradientOfTheImageEncoderIsTheReferences) {
+    const ClipVision& tower = backend->images().tower();
+    at::Tensor patch;
+    for (auto& [name, tensor] : tower.parameters())
+        if (name.ends_with("patch_embedding.weight")) patch = tensor.requires_grad_(true);
+    at::Tensor features = backend->projector().forward(tower.features(expected["pixel_values"], -2));
+    LlamaModel& model = backend->model();
+    at::Tensor sum;
+    int64_t targets = 0;
+    for (int64_t b = 0; b < 2; ++b) {
+        const int64_t n = expected["attention_mask"][b].sum().item<int64_t>();
+        at::Tensor ids = expected["input_ids"][b].narrow(0, 0, n), mask = ids.eq(99);
+        at::Tensor x = at::cat({model.embed(ids), features[b]}, 0);
+        at::Tensor order = at::where(mask, mask.cumsum(0) - 1 + n, at::arange(n, at::kLong));
+        at::Tensor labels =
+            at::cat({expected["labels"][b].narrow(0, 1, n - 1), at::full({1}, -100, at::kLong)}, 0);
+        at::Tensor loss = model.loss(
+            model.forward_rows(x.index_select(0, order), at::arange(n, at::kLong), {{0, n}}), labels, {});
+        targets += labels.ge(0).sum().item<int64_t>();
+        sum = sum.defined() ? sum + loss : loss;
+    }
+    (sum / static_cast<double>(targets)).backward();
+    const at::Tensor want = expected.at("grad.patch_embedding.weight");
+    EXPECT_LT(worst(patch.grad(), want), 1e-4 * want.abs().max().item<double>());
 }
 
 TEST_P(LlavaGolden, GenerationIsTheReferences) {

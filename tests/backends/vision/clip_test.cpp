@@ -1,6 +1,6 @@
 // The CLIP image encoder against the reference implementation, from three kinds of folders.
-#include "backends/vision/clip.h"
 #include "backends/ops/tensor_io.h"
+#include "backends/vision/clip.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "tests/support/paths.h"
@@ -16,7 +16,8 @@ protected:
     void SetUp() override {
         DORABENCH_NEEDS_SHARED();
         folder = test::shared_dir() + "/golden/llava/llava";
-        for (NamedTensor& t : read_tensors(folder + "/expected.safetensors")) expected[t.name] = t.tensor.clone();
+        for (NamedTensor& t : read_tensors(folder + "/expected.safetensors"))
+            expected[t.name] = t.tensor.clone();
     }
     void expect_states(const ClipVision& tower) {
         const at::Tensor pixels = expected["pixel_values"];
@@ -52,7 +53,8 @@ TEST_F(ClipGolden, TensorsAtHandHaveTheNamesAndShapesThatAreStated) {
     const std::string config = folder + "/vision_tower/config.json";
     const ClipVisionConfig shape = parse_clip_vision_config(read_file(config), config);
     std::map<std::string, at::Tensor> tensors;
-    for (NamedTensor& t : read_tensors(folder + "/vision_tower/model.safetensors")) tensors[t.name] = t.tensor;
+    for (NamedTensor& t : read_tensors(folder + "/vision_tower/model.safetensors"))
+        tensors[t.name] = t.tensor;
     size_t named = 0;
     for (const auto& [name, sizes] : clip_vision_shapes(shape)) {
         ASSERT_TRUE(tensors.count("vision_model." + name)) << name;
