@@ -25,14 +25,15 @@ namespace dorabench {
 enum class DropoutForm {
     adapter, // on the low-rank path alone: h = dropout(x) A^T
     input,   // NVlabs' and HF PEFT's: y = x W^T + (g - 1) * (x~ W^T) + g * s x~ A^T B^T + b; with a magnitude
-           // this costs a second base product each way; without one it is the same as `adapter`
+             // this costs a second base product each way; without one it is the same as `adapter`
 };
 
 // What the product needs of one site, with all that changes once an optimiser step prepared by the caller.
 struct AdaptedSite {
     at::Tensor weight, bias; // W [out, in], b [out] or undefined; the bias may require a gradient, W must not
     std::shared_ptr<const Nf4Weight> packed; // W in 4 bits: `weight` is undefined then
-    // W as a matrix; of a packed one the shared buffer, which the next packed weight overwrites: for use at once.
+    // W as a matrix; of a packed one the shared buffer, which the next packed weight overwrites: for use at
+    // once.
     at::Tensor dense() const { return packed ? packed->dense() : weight; }
     int64_t out() const { return packed ? packed->out : weight.size(0); }
     int64_t in() const { return packed ? packed->in : weight.size(1); }
@@ -56,7 +57,10 @@ struct AdaptedSite {
     DropoutKey key;
 };
 
-// Indices of the rows for AdaptedSite::weak_rows.
+// Gains up to this are too small to get z back from y.
+inline double weak_gain(bool has_bias) { return has_bias ? 1e-3 : 0.0; }
+// Indices of the rows for AdaptedSite::weak_rows. Undefined for none, and on a GPU, where the backward pass
+// finds them by itself.
 at::Tensor find_weak_rows(const at::Tensor& gain, bool has_bias);
 
 // x [..., in] -> one [..., out] a site, in order. A site without adapter (neither down nor magnitude) is a

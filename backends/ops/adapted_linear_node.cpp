@@ -1,5 +1,6 @@
 #include "backends/ops/adapted_linear_node.h"
 #include "backends/ops/compose.h"
+#include "backends/ops/cuda_kernels.h"
 #include "backends/ops/dora_norm.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
@@ -137,8 +138,7 @@ void AdaptedLinearNode::second_product_backward(Pass& pass, size_t index, const 
     if (site.full_norm_grad && site.down.defined()) {
         norm_backward(pass, index);
         if (site.lora_A.defined())
-            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()),
-                                     site.scaling);
+            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()), site.scaling);
     }
     if (site.down.defined()) low_rank_backward(pass, index, dz);
     if (!pass.wants_dx) return;
@@ -154,7 +154,14 @@ void AdaptedLinearNode::magnitude_backward(Pass& pass, size_t index, const at::T
     const AdaptedSite& site = sites_[index].site;
     const at::Tensor m = site.magnitude.detach().to(sum.scalar_type());
     at::Tensor dm = sum / m.masked_fill(m == 0, 1);
-    if (site.weak_rows.defined()) {
+    if (const CudaKernels* cuda = kernels_for(site.gain); cuda && kernels_for(dy)) {
+        const bool low = site.down.defined();
+        const at::Tensor own =
+            low ? hidden_.narrow(1, shared_.column[index], site.down.size(0)) : at::Tensor();
+        cuda->weak_magnitudes(dm, dy, pass.x, site.dense(), low ? hidden_in_use(site, own) : own,
+                              low ? up_in_use(site) : own, site.gain, site.norm, site.scaling,
+                              weak_gain(site.bias.defined()));
+    } else if (site.weak_rows.defined()) {
         const at::Tensor& weak = site.weak_rows;
         at::Tensor z = at::mm(pass.x, site.dense().index_select(0, weak).t());
         if (site.down.defined()) {
@@ -202,9 +209,9 @@ void AdaptedLinearNode::low_rank_backward(Pass& pass, size_t index, const at::Te
         slope.mul_(site.lambda_d.detach().to(slope.scalar_type()));
     }
     if (wants(index, kB))
-        put(pass, index, kB, at::mm(dz.t(), hidden).to(site.lora_B.scalar_type()).mul_(site.scaling));
+        put(pass, index, kB, product_in(dz.t(), hidden, site.lora_B.scalar_type()).mul_(site.scaling));
     if (wants(index, kScaleB)) {
-        const at::Tensor product = at::mm(dz.t(), hidden_in_use(site, hidden)).to(type);
+        at::Tensor product = product_in(dz.t(), hidden_in_use(site, hidden), type);
         put(pass, index, kScaleB, product.mul_(site.up).sum(1).mul_(site.scaling));
     }
     pass.slopes.narrow(1, shared_.column[index], site.down.size(0)).add_(slope);
@@ -230,7 +237,7 @@ void AdaptedLinearNode::finish(Pass& pass) {
     bool any = false;
     for (size_t i = 0; i < sites_.size(); ++i) any = any || wants(i, kA);
     if (!any) return;
-    const at::Tensor all = at::mm(pass.slopes.t(), pass.kept);
+    const at::Tensor all = product_in(pass.slopes.t(), pass.kept, accumulate_type(pass.slopes.scalar_type()));
     for (size_t i = 0; i < sites_.size(); ++i) {
         if (!wants(i, kA)) continue;
         const AdaptedSite& site = sites_[i].site;

@@ -1,5 +1,6 @@
 #include "backends/ops/compose.h"
 #include "backends/ops/compose_math.h"
+#include "backends/ops/cuda_kernels.h"
 #include <ATen/TensorOperators.h>
 #include <algorithm>
 
@@ -107,6 +108,7 @@ void compose_(at::Tensor& z, const at::Tensor& gain, const at::Tensor& bias) {
     if ((!gain.defined() && !bias.defined()) || z.numel() == 0) return;
     const auto type = accumulate_type(z.scalar_type());
     const at::Tensor g = in_type(gain, type), b = in_type(bias, type);
+    if (const CudaKernels* cuda = kernels_for(z)) return cuda->compose(z, g, b);
     if (z.is_cpu() && z.scalar_type() == at::kFloat)
         return compose_cpu<float, float>(z, g, b, compose_rows_f32);
     if (z.is_cpu() && z.scalar_type() == at::kBFloat16)
@@ -126,6 +128,9 @@ at::Tensor scale_and_reduce(const at::Tensor& dy_in, const at::Tensor& y_in, con
         "[scale_and_reduce] dy and y must be alike [T, out], got ", dy_in.sizes(), " and ", y_in.sizes());
     const at::Tensor dy = dy_in.contiguous(), y = y_in.contiguous();
     const auto type = accumulate_type(dy.scalar_type());
+    const CudaKernels* cuda = kernels_for(dy);
+    if (cuda && dy.numel() > 0 && (!dz.defined() || dz.is_contiguous()))
+        return cuda->scale_and_reduce(dy, y, in_type(gain, type), in_type(bias, type), dz);
     at::Tensor sum = at::zeros({dy.size(1)}, dy.options().dtype(type));
     if (dy.numel() == 0) return sum;
     const at::Tensor g = in_type(gain, type);

@@ -32,6 +32,12 @@ DORABENCH_HOST_DEVICE T magnitude_term(T dy, T y, T bias) {
     return dy * (y - bias);
 }
 
+// Which random words a dropout mask is made of (dropout.h): the key of the step, and two words of the
+// counter.
+struct PhiloxStream {
+    uint32_t key0, key1, site, micro_batch;
+};
+
 // One block of Philox-4x32-10 (Salmon et al., SC 2011): four words from a 128-bit counter and a 64-bit key.
 DORABENCH_HOST_DEVICE void philox4x32_10(uint32_t counter[4], uint32_t key0, uint32_t key1) {
     for (int round = 0; round < 10; ++round) {

@@ -1,11 +1,12 @@
 #include "backends/ops/device.h"
 #include "backends/ops/aten.h"
+#include "backends/ops/cuda_kernels.h"
 #include "harness/base/env.h"
 #include "harness/base/error.h"
-#include "harness/base/files.h"
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <charconv>
 #include <dlfcn.h>
+#include <filesystem>
 #include <mutex>
 
 namespace dorabench {
@@ -13,15 +14,26 @@ namespace {
 
 std::string try_load() {
     const std::string path = executable_folder() + "/libdorabench_cuda.so";
-    if (!exists(path))
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored))
         return cat("no ", path,
                    " (this build has no CUDA part; build with the CUDA toolkit, -DDORABENCH_CUDA=ON)");
-    if (!dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL)) {
+    void* object = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (!object) {
         const char* reason = dlerror();
         return cat(path, " cannot be loaded: ", reason ? reason : "unknown reason");
     }
+    using Entry = decltype(&dorabench_cuda_v1);
+    const auto entry = reinterpret_cast<Entry>(dlsym(object, "dorabench_cuda_v1"));
+    if (!entry) return cat(path, " does not export dorabench_cuda_v1: it is of another build; build again");
+    const char* own = "";
+    const CudaKernels* kernels = entry(cuda_build_tag(), &own);
+    if (!kernels)
+        return cat(path, " is of another build: expected ", cuda_build_tag(), ", found ", own,
+                   "; build again");
     if (cuda_device_count() == 0)
         return "no CUDA device is visible (driver missing, or none in CUDA_VISIBLE_DEVICES)";
+    set_cuda_kernels(kernels);
     return "";
 }
 

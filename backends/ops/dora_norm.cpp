@@ -1,6 +1,7 @@
 #include "backends/ops/dora_norm.h"
 #include "backends/ops/compose.h"
 #include "backends/ops/compose_math.h"
+#include "backends/ops/cuda_kernels.h"
 #include "backends/ops/tall_product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
@@ -59,6 +60,7 @@ at::Tensor materialised_squares(const at::Tensor& weight, const at::Tensor& down
 at::Tensor squared_row_norms(const at::Tensor& weight) {
     TORCH_CHECK(weight.dim() == 2, "[dora_norm] weight must be [out, in], got ", weight.sizes());
     at::NoGradGuard no_grad;
+    if (const CudaKernels* cuda = kernels_for(weight)) return cuda->square_rows(weight.contiguous());
     at::Tensor sums = at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble).requires_grad(false));
     if (weight.is_cpu() && weight.is_contiguous() && weight.scalar_type() == at::kFloat) {
         square_cpu<float>(weight, sums, square_rows_f32);
@@ -81,6 +83,8 @@ at::Tensor weight_times_down(const at::Tensor& weight, const at::Tensor& down) {
     at::NoGradGuard no_grad;
     if (suits_tall_product(weight, down)) return tall_product(weight, down);
     const auto type = accumulate_type(weight.scalar_type());
+    if (weight.is_cuda() && down.scalar_type() == weight.scalar_type())
+        return product_in(weight, down.t(), type);
     const at::Tensor right = down.to(type).t();
     if (weight.scalar_type() == type) return at::mm(weight, right);
     at::Tensor cross =
@@ -107,6 +111,10 @@ NormTerms dora_norm(const at::Tensor& weight, const at::Tensor& w2, const at::Te
     NormTerms terms;
     terms.cross = cross.defined() ? cross : weight_times_down(weight, down);
     terms.gram = at::mm(a, a.t());
+    if (const CudaKernels* cuda = kernels_for(weight)) { // one launch, and no row count goes to the host
+        terms.norm = cuda->dora_norm(weight.contiguous(), w2, terms.cross, a, b, terms.gram, scaling);
+        return terms;
+    }
     const at::Tensor linear = (2 * scaling) * (terms.cross * b).sum(1, false, at::kDouble);
     const at::Tensor square = (scaling * scaling) * (at::mm(b, terms.gram) * b).sum(1, false, at::kDouble);
     const at::Tensor wide = w2.to(at::kDouble);

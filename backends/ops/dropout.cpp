@@ -1,13 +1,10 @@
 #include "backends/ops/dropout.h"
-#include "backends/ops/compose_math.h"
+#include "backends/ops/cuda_kernels.h"
+#include "backends/ops/kernel_math.h"
 #include <algorithm>
 
 namespace dorabench {
 namespace {
-
-struct PhiloxStream {
-    uint32_t key0, key1, site, micro_batch;
-};
 
 constexpr int64_t kLanes =
     16; // Philox blocks in flight: their rounds are independent and share vector instructions
@@ -48,7 +45,7 @@ void drop_range(S* x, int64_t from, int64_t to, uint64_t threshold, A scale, con
     while (i < to) {
         const int64_t start = i / (4 * kLanes) * (4 * kLanes), end = std::min(to, start + 4 * kLanes);
         philox_words(uint64_t(start / 4), stream, words);
-        for (; i < end; ++i) x[i] = words[i - start] < threshold ? S(A(x[i]) * scale) : S(0);
+        for (; i < end; ++i) x[i] = S(dropout_element<A>(A(x[i]), words[i - start], threshold, scale));
     }
 }
 
@@ -69,6 +66,7 @@ void dropout_(at::Tensor& x, double p, const DropoutKey& key) {
     TORCH_CHECK(x.is_contiguous(), "[dropout] x must be contiguous");
     if (p == 0 || x.numel() == 0) return;
     const PhiloxStream stream = stream_of(key);
+    if (const CudaKernels* cuda = kernels_for(x)) return cuda->dropout(x, p, stream);
     if (!x.is_cpu()) { // the same mask, drawn on the CPU
         at::Tensor mask = at::ones(x.sizes(), at::kFloat);
         drop_cpu<float, float>(mask, p, stream);

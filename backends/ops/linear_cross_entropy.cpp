@@ -1,4 +1,5 @@
 #include "backends/ops/linear_cross_entropy.h"
+#include "backends/ops/cuda_kernels.h"
 #include "backends/ops/grad_needed.h"
 #include "backends/ops/row_math.h"
 #include <ATen/ops/addmm.h>
@@ -9,6 +10,7 @@ namespace dorabench {
 namespace {
 
 constexpr int64_t kChunkElements = int64_t(8) << 20;
+constexpr int64_t kCudaChunkElements = int64_t(64) << 20; // a product of 2048 rows fills a GPU
 // logits of one row -> its loss; the row becomes d loss / d logits
 double loss_and_gradient(float* row, int64_t n, int64_t label, float scale) {
     const float top = row_maximum(row, n), target = row[label];
@@ -63,15 +65,61 @@ double chunk_any(at::Tensor& logits, const at::Tensor& labels, const at::Tensor&
 }
 
 struct Result {
-    double loss = 0;
+    at::Tensor loss;             // scalar, float32 (float64 for float64 input)
     at::Tensor dhidden, dweight; // where asked for
 };
 
+at::Tensor as_scalar(double loss, const at::Tensor& hidden) {
+    const auto wide = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    return at::full({}, loss, hidden.options().dtype(wide).requires_grad(false));
+}
+
+int64_t chunk_size(int64_t asked, int64_t elements, int64_t vocab) {
+    return asked > 0 ? asked : std::clamp<int64_t>(elements / std::max<int64_t>(1, vocab), 64, 4096);
+}
+
+// On a GPU every row is worked on (one without a label gives a zero gradient), so that the host need not wait
+// to learn which rows have labels; the loss stays on the device.
+Result run_cuda(const CudaKernels& cuda, const at::Tensor& hidden_in, const at::Tensor& weight,
+                const CrossEntropyRows& rows, int64_t chunk, bool need_dhidden, bool need_dweight) {
+    const at::Tensor hidden = hidden_in.contiguous(), labels = rows.labels.contiguous();
+    const at::Tensor scale = rows.scale.defined() ? rows.scale.to(at::kFloat).contiguous() : at::Tensor();
+    const int64_t n = hidden.size(0), vocab = weight.size(0);
+    chunk = std::min(n, chunk_size(chunk, kCudaChunkElements, vocab));
+    Result result;
+    if (need_dhidden) result.dhidden = at::empty_like(hidden);
+    at::Tensor dweight = // summed over chunks in float32
+        need_dweight ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat).requires_grad(false))
+                     : at::Tensor();
+    at::Tensor losses = at::zeros({n}, hidden.options().dtype(at::kFloat).requires_grad(false)), buffer;
+    for (int64_t at = 0; at < n; at += chunk) {
+        const int64_t size = std::min(chunk, n - at);
+        const at::Tensor h = hidden.narrow(0, at, size);
+        if (!buffer.defined()) buffer = at::empty({chunk, vocab}, hidden.options().requires_grad(false));
+        at::Tensor logits = buffer.narrow(0, 0, size), part = losses.narrow(0, at, size);
+        at::mm_out(logits, h, weight.t());
+        cuda.cross_entropy(logits, labels.narrow(0, at, size),
+                           scale.defined() ? scale.narrow(0, at, size) : scale, part,
+                           need_dhidden || need_dweight);
+        if (need_dhidden) {
+            at::Tensor into = result.dhidden.narrow(0, at, size);
+            at::mm_out(into, logits, weight);
+        }
+        if (need_dweight) dweight.add_(product_in(logits.t(), h, at::kFloat));
+    }
+    if (need_dweight) result.dweight = dweight.to(weight.scalar_type());
+    result.loss = losses.sum(at::kDouble).to(at::kFloat);
+    return result;
+}
+
 Result run(const at::Tensor& hidden, const at::Tensor& weight, const CrossEntropyRows& rows, int64_t chunk,
            bool need_dhidden, bool need_dweight) {
+    if (const CudaKernels* cuda = kernels_for(hidden))
+        return run_cuda(*cuda, hidden, weight, rows, chunk, need_dhidden, need_dweight);
     Kept kept = keep_labelled(hidden, rows);
     const int64_t n = kept.hidden.size(0), vocab = weight.size(0);
-    if (chunk <= 0) chunk = std::clamp<int64_t>(kChunkElements / std::max<int64_t>(1, vocab), 64, 4096);
+    chunk = chunk_size(chunk, kChunkElements, vocab);
+    double loss = 0;
     const auto wide = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const bool plain = hidden.is_cpu() && wide == at::kFloat;
     Result result;
@@ -86,7 +134,7 @@ Result run(const at::Tensor& hidden, const at::Tensor& weight, const CrossEntrop
         at::Tensor product = buffer.narrow(0, 0, size);
         at::mm_out(product, h, weight.t());
         at::Tensor logits = product.to(wide); // the same storage in float32
-        result.loss += plain ? chunk_cpu(logits, labels, scale) : chunk_any(logits, labels, scale);
+        loss += plain ? chunk_cpu(logits, labels, scale) : chunk_any(logits, labels, scale);
         at::Tensor dlogits = logits.to(hidden.scalar_type());
         if (need_dhidden) {
             at::Tensor into = dkept.narrow(0, at, size);
@@ -94,15 +142,11 @@ Result run(const at::Tensor& hidden, const at::Tensor& weight, const CrossEntrop
         }
         if (need_dweight) result.dweight.addmm_(dlogits.t(), h);
     }
+    result.loss = as_scalar(loss, hidden);
     if (need_dhidden)
         result.dhidden =
             n == hidden.size(0) ? dkept : at::zeros_like(hidden).index_copy_(0, kept.index, dkept);
     return result;
-}
-
-at::Tensor as_scalar(double loss, const at::Tensor& hidden) {
-    const auto wide = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    return at::full({}, loss, hidden.options().dtype(wide));
 }
 
 class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> {
@@ -113,7 +157,7 @@ public:
         Result result = run(hidden, weight, {labels, scale.value_or(at::Tensor())}, chunk,
                             hidden.requires_grad(), weight.requires_grad());
         ctx->save_for_backward({result.dhidden, result.dweight});
-        return as_scalar(result.loss, hidden);
+        return result.loss;
     }
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                    torch::autograd::variable_list grads) {
@@ -134,13 +178,14 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden, const at::Tensor& weig
                 " and ", weight.sizes());
     TORCH_CHECK(rows.labels.dim() == 1 && rows.labels.size(0) == hidden.size(0),
                 "[linear_cross_entropy] labels must be [N=", hidden.size(0), "], got ", rows.labels.sizes());
-    TORCH_CHECK(rows.labels.numel() == 0 || rows.labels.max().item<int64_t>() < weight.size(0),
+    TORCH_CHECK(kernels_for(hidden) || rows.labels.numel() == 0 ||
+                    rows.labels.max().item<int64_t>() < weight.size(0),
                 "[linear_cross_entropy] labels must be below the vocabulary of ", weight.size(0));
     if (grad_needed(hidden, weight))
         return LinearCrossEntropy::apply(hidden, weight, rows.labels,
                                          rows.scale.defined() ? std::optional(rows.scale) : std::nullopt,
                                          chunk_rows);
-    return as_scalar(run(hidden, weight, rows, chunk_rows, false, false).loss, hidden);
+    return run(hidden, weight, rows, chunk_rows, false, false).loss;
 }
 
 } // namespace dorabench

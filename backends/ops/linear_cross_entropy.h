@@ -14,7 +14,8 @@ struct CrossEntropyRows {
 };
 
 // hidden [N, C], weight [V, C] -> scalar, float32 (float64 for float64 input); differentiable in both.
-// chunk_rows 0: chosen so that a chunk's logits take about 32 MiB.
+// chunk_rows 0: chosen so that a chunk's logits take about 32 MiB (256 on a GPU). A label >= V is refused; on
+// a GPU, where the host does not wait to look, the loss is NaN.
 at::Tensor linear_cross_entropy(const at::Tensor& hidden, const at::Tensor& weight,
                                 const CrossEntropyRows& rows, int64_t chunk_rows = 0);
 // log_softmax over the whole [N, V].

@@ -1,6 +1,7 @@
 #include "backends/ops/rope.h"
-#include "backends/ops/cpu_math.h"
+#include "backends/ops/cuda_kernels.h"
 #include "backends/ops/grad_needed.h"
+#include "backends/ops/kernel_math.h"
 #include <ATen/ops/outer.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -11,9 +12,10 @@ DORABENCH_CPU_CLONES void rotate_heads(const float* x, const float* cos, const f
                                        float* y, int64_t heads, int64_t half) {
     for (int64_t h = 0; h < heads; ++h, x += 2 * half, y += 2 * half)
         for (int64_t i = 0; i < half; ++i) {
-            const float s = direction * sin[i];
-            y[i] = x[i] * cos[i] - x[i + half] * s;
-            y[i + half] = x[i + half] * cos[i] + x[i] * s;
+            float a = x[i], b = x[i + half];
+            rope_pair(a, b, cos[i], direction * sin[i], NoRounding{});
+            y[i] = a;
+            y[i + half] = b;
         }
 }
 
@@ -34,6 +36,12 @@ at::Tensor rotate_cpu(const at::Tensor& x, const RopeTable& table, const at::Ten
     return y;
 }
 
+at::Tensor rotate(const at::Tensor& x, const RopeTable& table, const at::Tensor& positions, float direction) {
+    if (const CudaKernels* cuda = kernels_for(x))
+        return cuda->rope(x, table.cos, table.sin, positions, direction);
+    return rotate_cpu(x, table, positions, direction);
+}
+
 // Rows may be strided (a slice of a concatenated q-k-v product), heads may not.
 at::Tensor with_dense_heads(const at::Tensor& x) {
     return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
@@ -44,12 +52,12 @@ public:
     static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
                               const at::Tensor& cos, const at::Tensor& sin, const at::Tensor& positions) {
         ctx->save_for_backward({cos, sin, positions});
-        return rotate_cpu(x, {cos, sin}, positions, 1);
+        return rotate(x, {cos, sin}, positions, 1);
     }
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                    torch::autograd::variable_list grads) {
         auto saved = ctx->get_saved_variables();
-        return {rotate_cpu(with_dense_heads(grads[0]), {saved[0], saved[1]}, saved[2], -1), at::Tensor(),
+        return {rotate(with_dense_heads(grads[0]), {saved[0], saved[1]}, saved[2], -1), at::Tensor(),
                 at::Tensor(), at::Tensor()};
     }
 };
@@ -66,11 +74,12 @@ at::Tensor rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& p
                     positions.size(0) == x.size(0),
                 "[rope] expected x [N, H, D=", 2 * table.cos.size(1), "] and positions [N], got ", x.sizes(),
                 " and ", positions.sizes());
-    if (!x.is_cpu() || x.scalar_type() != at::kFloat || !positions.is_contiguous())
+    const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat;
+    if ((!plain && !kernels_for(x)) || !positions.is_contiguous() || table.cos.scalar_type() != at::kFloat)
         return rope_ref(x, table, positions);
     const at::Tensor dense = with_dense_heads(x);
     return grad_needed(dense) ? Rope::apply(dense, table.cos, table.sin, positions)
-                              : rotate_cpu(dense, table, positions, 1);
+                              : rotate(dense, table, positions, 1);
 }
 
 } // namespace dorabench

@@ -1,5 +1,4 @@
 #include "harness/base/env.h"
-#include "harness/base/files.h"
 #include "harness/base/text.h"
 #include <cstdlib>
 #include <filesystem>
@@ -57,8 +56,10 @@ std::string share_folder() {
     // beside the program, in the build tree (CMake links the source folders there) and as installed, or in
     // the prefix
     std::string folder = executable_folder();
-    for (const char* place : {"/share/dora-bench", "/../share/dora-bench"})
-        if (is_folder(folder + place)) return folder + place;
+    for (const char* place : {"/share/dora-bench", "/../share/dora-bench"}) {
+        std::error_code ignored;
+        if (std::filesystem::is_directory(folder + place, ignored)) return folder + place;
+    }
     return folder + "/share/dora-bench";
 }
 

@@ -77,38 +77,6 @@ function(dorabench_library name folder)
     set_property(GLOBAL APPEND PROPERTY DORABENCH_FOLDERS "${name}:${folder}")
 endfunction()
 
-# The kernels: one shared object beside the program, loaded when a device asks for it. `.cu` files see raw pointers only
-# (no torch header), the `.cpp` files beside them do the tensor part.
-function(dorabench_cuda_object)
-    if(DORABENCH_CUDA STREQUAL "OFF")
-        return()
-    endif()
-    include(CheckLanguage)
-    set(CMAKE_CUDA_ARCHITECTURES ${DORABENCH_CUDA_ARCHITECTURES})
-    find_program(NVCC nvcc PATHS /usr/local/cuda/bin)
-    file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/backends/ops/cuda/*.cu)
-    file(GLOB glue CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/backends/ops/cuda/*.cpp)
-    if(NOT NVCC OR NOT kernels OR NOT EXISTS ${TORCH_ROOT}/lib/libtorch_cuda.so)
-        if(DORABENCH_CUDA STREQUAL "ON")
-            message(FATAL_ERROR "DORABENCH_CUDA=ON needs nvcc (found: ${NVCC}) and a LibTorch with its CUDA half (${TORCH_ROOT}/lib/libtorch_cuda.so)")
-        endif()
-        message(STATUS "CUDA kernels: not built (no nvcc or no libtorch_cuda.so)")
-        return()
-    endif()
-    set(CMAKE_CUDA_COMPILER ${NVCC})
-    enable_language(CUDA)
-    get_filename_component(toolkit ${NVCC} DIRECTORY)
-    get_filename_component(toolkit ${toolkit} DIRECTORY)
-    add_library(dorabench_cuda SHARED ${kernels} ${glue})
-    set_target_properties(dorabench_cuda PROPERTIES CUDA_STANDARD 17 CUDA_ARCHITECTURES "${DORABENCH_CUDA_ARCHITECTURES}"
-        LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} BUILD_RPATH "${TORCH_ROOT}/lib")
-    target_include_directories(dorabench_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${toolkit}/include)
-    target_link_libraries(dorabench_cuda PRIVATE dorabench_torch ${TORCH_ROOT}/lib/libtorch_cuda.so ${TORCH_ROOT}/lib/libc10_cuda.so)
-    if(TARGET dora-bench)
-        add_dependencies(dora-bench dorabench_cuda)
-    endif()
-endfunction()
-
 # Images and video: OpenCV (four modules and no more: others load a second protobuf, which crashes beside LibTorch) and FFmpeg,
 # in a shared object that is loaded when a picture is first asked for.
 function(dorabench_media_object)
