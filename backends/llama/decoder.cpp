@@ -82,16 +82,25 @@ at::Tensor LlamaDecoder::start(std::span<const int64_t> prompts) {
         last.push_back(total - 1);
     }
     reserve(total);
+    KeyLists lists; // the last layer is needed for the prompts' ends alone
+    for (const PackedRow& row : rows) lists.add(row.begin, row.end, {});
+    const LastRows ends{ids_tensor(last),
+                        [&](int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+                            store(layer, k, v);
+                            return listed_attention(q, k, v, lists);
+                        }};
     const bool math = model_.math_attention();
-    at::Tensor h =
-        model_.forward(at::cat(inputs, 0), ids_tensor(positions), longest,
-                       [&](int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-                           store(layer, k, v);
-                           return causal_attention(q, k, v, rows, math);
-                       });
+    at::Tensor h = model_.forward(
+        at::cat(inputs, 0), ids_tensor(positions), longest,
+        [&](int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+            store(layer, k, v);
+            return causal_attention(q, k, v, rows, math);
+        },
+        nullptr, model_.trims_last_layer() ? &ends : nullptr);
     for (const PackedRow& row : rows) rows_.push_back({used_ + row.begin, used_ + row.end, {}});
     used_ += total;
-    return model_.logits(h.index_select(0, ids_tensor(last))).cpu().contiguous();
+    if (!model_.trims_last_layer()) h = h.index_select(0, ends.index);
+    return model_.logits(h).cpu().contiguous();
 }
 
 at::Tensor LlamaDecoder::step(std::span<const int64_t> parents, std::span<const int64_t> tokens) {

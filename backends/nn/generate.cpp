@@ -13,6 +13,7 @@ struct Active {
     int64_t first_row = 0;     // in the decoder
     std::vector<NextRow> next; // rows within first_row …
     int64_t beams = 1;
+    int64_t tokens = 0; // cached at its longest
 };
 
 class Engine {
@@ -36,34 +37,37 @@ public:
     }
 
 private:
-    int64_t reserved() const {
-        int64_t rows = 0;
-        for (const Active& a : active_) rows += a.beams;
-        return rows;
+    int64_t reserved(int64_t Active::*what) const {
+        int64_t sum = 0;
+        for (const Active& a : active_) sum += a.*what;
+        return sum;
     }
 
     // Starts waiting requests where there is room for a worthwhile number of them; true when it started some.
     bool admit() {
-        const int64_t used = reserved();
+        const int64_t used = reserved(&Active::beams);
         if (waiting_.empty() ||
             (!active_.empty() && (!decoder_.can_join() || 4 * (limits_.rows - used) < limits_.rows)))
             return false;
         std::vector<Active> fresh;
         std::vector<int64_t> prompts;
-        int64_t rows = used, tokens = 0;
+        int64_t rows = used, tokens = 0, cached = reserved(&Active::tokens);
         while (!waiting_.empty()) {
             const GenerationJob& job = jobs_[waiting_.front()];
-            const int64_t beams = job.request.options.num_beams, length = job.prompt_length;
+            const int64_t beams = job.request.options.num_beams, length = job.prompt_length,
+                          longest = length + beams * job.request.max_new;
             const bool fits = rows + beams <= limits_.rows && tokens + length <= limits_.prompt_tokens &&
+                              cached + longest <= limits_.cached_tokens &&
                               static_cast<int64_t>(active_.size() + fresh.size()) < limits_.requests;
             if (!fits && !(active_.empty() && fresh.empty())) break;
             fresh.push_back({waiting_.front(),
                              std::make_unique<Search>(job.request),
                              rows_ + static_cast<int64_t>(prompts.size()),
                              {},
-                             beams});
+                             beams,
+                             longest});
             prompts.push_back(job.prompt);
-            rows += beams, tokens += length;
+            rows += beams, tokens += length, cached += longest;
             waiting_.pop_front();
         }
         if (fresh.empty()) return false;

@@ -34,6 +34,9 @@ struct GenerationLimits {
     int64_t rows = 32;            // beams of all requests together; one request may exceed it
     int64_t requests = 1 << 30;   // at a time
     int64_t prompt_tokens = 4096; // computed by one start()
+    // Keys of all requests at a time, at their longest: prompts and max_new for each beam; one request may
+    // exceed it.
+    int64_t cached_tokens = int64_t(1) << 40;
 };
 
 // Reports each job (by its index) as soon as it is done. Longest prompts first; ties in the given order.

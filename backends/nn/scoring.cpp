@@ -102,6 +102,29 @@ std::vector<ScoreBatch> plan_scoring(std::span<const ScoreJob> jobs, const Scori
     return batches;
 }
 
+KeptStates kept_states(const ScoreBatch& batch) {
+    KeptStates kept;
+    for (const ScoreBatch::Target& target : batch.targets) kept.states.push_back(target.hidden);
+    std::sort(kept.states.begin(), kept.states.end());
+    kept.states.erase(std::unique(kept.states.begin(), kept.states.end()), kept.states.end());
+    size_t row = 0;
+    for (int64_t state : kept.states) {
+        if (state < batch.branches_begin) {
+            while (batch.rows[row].end <= state) ++row;
+            kept.seen.add(batch.rows[row].begin, state + 1, {});
+            continue;
+        }
+        const int64_t i = state - batch.branches_begin;
+        const int64_t first = batch.seen.tail_offset[i], last = batch.seen.tail_offset[i + 1];
+        kept.seen.add(batch.seen.prefix_begin[i], batch.seen.prefix_end[i],
+                      std::span(batch.seen.tail).subspan(first, last - first));
+    }
+    for (const ScoreBatch::Target& target : batch.targets)
+        kept.row_of_target.push_back(std::lower_bound(kept.states.begin(), kept.states.end(), target.hidden) -
+                                     kept.states.begin());
+    return kept;
+}
+
 std::vector<TokenScore> token_scores(const at::Tensor& logits, std::span<const int64_t> tokens) {
     const int64_t vocab = logits.size(1);
     const float* data = logits.const_data_ptr<float>();

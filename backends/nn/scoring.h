@@ -23,6 +23,14 @@ struct ScoreBatch {
     std::vector<size_t> jobs; // that this batch completes
 };
 
+// The states that some target reads, each once, in order.
+struct KeptStates {
+    std::vector<int64_t> states;        // [R]
+    KeyLists seen;                      // [R]
+    std::vector<int64_t> row_of_target; // number in states
+};
+KeptStates kept_states(const ScoreBatch& batch);
+
 struct ScoringLimits {
     int64_t tokens = 2048;  // of one batch; one group may exceed it
     int64_t jobs = 1 << 30; // of one batch

@@ -9,6 +9,8 @@
 namespace dorabench {
 namespace {
 
+constexpr int64_t kScan = 64; // scores that are passed over together where none can be among the best
+
 bool contains(const std::vector<int64_t>& ids, int64_t id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
@@ -112,15 +114,19 @@ std::vector<Search::Candidate> Search::best_candidates(std::span<float> scores, 
         std::vector<Candidate> mine;
         double least =
             -std::numeric_limits<double>::infinity(); // score of the worst that can still be among the best
-        for (int64_t token = 0; token < vocab; ++token) {
-            if (!std::isfinite(row[token])) continue;
-            double score = live_[r].score + row[token];
-            if (sample) score -= std::log(-std::log(std::max(random_.uniform(), 1e-300)));
-            if (score <= least) continue;
-            mine.push_back({score, static_cast<int64_t>(r), token});
-            if (mine.size() >= 4 * count + 64) {
-                keep_best(mine, count);
-                least = mine.back().score;
+        for (int64_t begin = 0; begin < vocab; begin += kScan) {
+            const int64_t end = std::min(vocab, begin + kScan);
+            if (!sample && live_[r].score + row_maximum(&row[begin], end - begin) <= least) continue;
+            for (int64_t token = begin; token < end; ++token) {
+                if (!std::isfinite(row[token])) continue;
+                double score = live_[r].score + row[token];
+                if (sample) score -= std::log(-std::log(std::max(random_.uniform(), 1e-300)));
+                if (score <= least) continue;
+                mine.push_back({score, static_cast<int64_t>(r), token});
+                if (mine.size() >= 4 * count + 64) {
+                    keep_best(mine, count);
+                    least = mine.back().score;
+                }
             }
         }
         keep_best(mine, count);

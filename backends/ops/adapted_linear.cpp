@@ -1,6 +1,7 @@
 #include "backends/ops/adapted_linear.h"
 #include "backends/ops/adapted_linear_node.h"
 #include "backends/ops/compose.h"
+#include "backends/ops/frozen_product.h"
 #include "backends/ops/cuda_kernels.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -112,8 +113,8 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
 }
 
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
-    if (!detail::is_adapted(site)) return at::linear(x, site.dense(), site.bias);
-    at::Tensor z = at::mm(x, site.dense().t());
+    if (!detail::is_adapted(site)) return frozen_product(x, site.dense(), site.bias);
+    at::Tensor z = frozen_product(x, site.dense());
     if (site.down.defined()) add_low_rank(z, site, hidden);
     compose_(z, site.gain, site.bias);
     return z;
@@ -155,7 +156,7 @@ std::vector<at::Tensor> adapted_linear(std::span<const AdaptedSite* const> sites
         at::AutoDispatchBelowADInplaceOrView below;
         const at::Tensor x2 = x.reshape({-1, x.size(-1)});
         const at::Tensor kept = dropping ? dropped(x2, sites[0]->dropout, sites[0]->key) : x2;
-        if (shared.width > 0) hidden = at::mm(kept, shared.down.t());
+        if (shared.width > 0) hidden = frozen_product(kept, shared.down);
         for (size_t i = 0; i < sites.size(); ++i) {
             const AdaptedSite& site = *sites[i];
             const at::Tensor own =

@@ -1,5 +1,6 @@
 #include "backends/ops/linear_site.h"
 #include "backends/ops/adapted_linear.h"
+#include "backends/ops/frozen_product.h"
 
 namespace dorabench {
 namespace {
@@ -26,7 +27,7 @@ at::Tensor LinearSite::forward(const at::Tensor& x) const {
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) == base_.in(), "[linear] ", path_,
                 ": x must be [..., in=", base_.in(), "], got ", x.sizes());
     if (base_.packed()) return packed_product(base_, base_.bias(), x);
-    return at::linear(x, base_.weight(), base_.bias());
+    return frozen_product(x, base_.weight(), base_.bias());
 }
 
 std::vector<at::Tensor> forward_shared(std::span<LinearSite* const> sites, const at::Tensor& x) {

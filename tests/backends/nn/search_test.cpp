@@ -88,6 +88,25 @@ TEST(GenerateAll, AnswersDoNotDependOnTheBatch) {
         }
 }
 
+TEST(GenerateAll, NoMoreRequestsRunThanTheirKeysHaveRoomFor) {
+    std::vector<Ids> prompts(6, Ids{1, 2, 3});
+    std::vector<GenerationJob> jobs(6);
+    for (int64_t i = 0; i < 6; ++i)
+        jobs[i] = {i, 3, {prompts[i], options_of(2), 12, std::to_string(i), nullptr}};
+    auto most_rows = [&](int64_t cached_tokens) {
+        ToyDecoder decoder(prompts);
+        GenerationLimits limits{1 << 20, 1 << 20, 1 << 20};
+        limits.cached_tokens = cached_tokens;
+        size_t done = 0;
+        generate_all(decoder, jobs, limits, [&](size_t, Outcome outcome) { done += !outcome.ids.empty(); });
+        EXPECT_EQ(done, jobs.size());
+        return decoder.most_rows;
+    };
+    EXPECT_EQ(most_rows(1), 2u) << "one request may exceed the limit";
+    EXPECT_EQ(most_rows(2 * 27), 4u) << "a request keeps 3 + 2 * 12 tokens at most";
+    EXPECT_EQ(most_rows(1 << 20), 12u);
+}
+
 TEST(GenerateAll, SamplingWithAnotherSeedGivesOtherTexts) {
     GenerateOptions other = options_of(1, 1.0);
     other.seed = 4;
