@@ -39,6 +39,10 @@ std::vector<TrainingPair> media_training_pairs(const TaskSpec& spec, const TaskO
         pair.source = item.place;
         pair.prompt = item.prompt;
         pair.media.n_images = static_cast<int64_t>(item.media.size());
+        if (spec.kind == TaskKind::caption)
+            pair.loss_mean = LossMean::tokens; // as VL-T5's trainer has it
+        else if (spec.kind != TaskKind::video_caption && spec.kind != TaskKind::video_qa)
+            pair.loss_mean = LossMean::example;
         const bool soft = spec.kind == TaskKind::vqa || spec.kind == TaskKind::gqa;
         const auto* drawn = soft ? draw_answer(item, options.seed) : nullptr;
         if (soft && !drawn) {

@@ -90,13 +90,33 @@ struct EvaluateSettings {
     int64_t num_fewshot = 0;
     std::string chat_template;     // empty: none
     std::string mode = "generate"; // generate | loglikelihood
-    int64_t num_beams = 4, max_new_tokens = 32;
+    int64_t num_beams = 0, max_new_tokens = 0; // 0: the task's own
     int64_t limit = 0;      // > 0: the run is stamped partial
     int64_t batch_size = 0; // 0: auto
 };
 
 struct SelectSettings {
     std::string over, by = "validation.loss";
+};
+
+// Images or videos to features, or the field's feature files to ours: one element of the section `features`,
+// which the command of that name carries out. Paths are looked for below data_dir, then as they stand.
+struct FeatureSettings {
+    std::string images, videos, import; // a folder (with the folders in it); exactly one of the three
+    std::string
+        list; // which files of the folder, and their ids: {"images": [{id, file_name}]} or lines {id, file}
+    std::string to;      // the store's folder, below data_dir
+    std::string encoder; // CLIP: a HF folder, or open_clip's safetensors file
+    std::string kind =
+        "grid"; // grid: a row for each place of the last grid; embedding: a row for each picture
+    std::string resize =
+        "auto";         // stretch (VL-T5's grids) | crop (CLIP's own, VALUE's embeddings) | auto: by kind
+    double every = 1.5; // videos: seconds from frame to frame
+    int64_t rows = 0;   // fitted to so many rows, by zeros or maxima; 0: as many as there are
+    int64_t batch_size = 32;       // pictures the encoder sees at once
+    int64_t workers = 0;           // decoding threads; 0: as many as processors
+    std::string on_error = "skip"; // damaged files: skip (and say so) | refuse
+    std::string dtype = "float32";
 };
 
 struct RunSettings { // one run, fully resolved

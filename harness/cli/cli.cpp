@@ -33,6 +33,7 @@ struct Options {
     AnalyzeOptions analyze;
     ModelOptions model;
     std::string eos = "", forced_eos = "", forced_bos = "";
+    FeaturesOptions features;
     TokenizeOptions tokenize;
     MetricOptions metric;
     ReportOptions report;
@@ -157,6 +158,10 @@ private:
                       [this] { return eval_command(o_.eval, o_.globals); });
         add_config(sub, o_.eval);
         sub->add_option("--adapter", o_.eval.adapter, "adapter folder in HF PEFT's format")->type_name("DIR");
+        sub = command("features", "Images and videos to the features that VL-BART trains on",
+                      "features configs/vlbart/image_dora.yaml\nfeatures my.yaml data_dir=/data --format json",
+                      [this] { return features_command(o_.features, o_.globals); });
+        add_config(sub, o_.features);
         sub = command("validate", "Check experiment files; reads no weights and no data",
                       "validate configs/llama3_commonsense.yaml adapter.rank=16",
                       [this] { return validate(); });

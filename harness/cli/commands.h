@@ -43,6 +43,7 @@ struct ModelOptions { // score, generate
     // the others. A forced id that is given as `none` is -1 and stands here.
     std::vector<std::string> given;
 };
+struct FeaturesOptions : ConfigOptions {};
 struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
 struct MetricOptions { std::string name, references, predictions; };
 struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to; };
@@ -68,6 +69,7 @@ int export_command(const ExportOptions&, const Globals&);
 int analyze_command(const AnalyzeOptions&, const Globals&);
 int score_command(const ModelOptions&, const Globals&);
 int generate_command(const ModelOptions&, const Globals&);
+int features_command(const FeaturesOptions&, const Globals&);
 int tokenize_command(const TokenizeOptions&, const Globals&);
 int metric_command(const MetricOptions&, const Globals&);
 int report_command(const ReportOptions&, const Globals&);

@@ -225,6 +225,7 @@ void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& back
                    std::vector<LoadedTask>& tasks, json& metrics) {
     make_folder(folder.file("samples"));
     double sum = 0;
+    int64_t scored = 0;
     auto start = std::chrono::steady_clock::now();
     for (LoadedTask& loaded : tasks) {
         std::string file_name = replace_all(
@@ -234,11 +235,14 @@ void evaluate_part(const RunSettings& settings, RunFolder& folder, Backend& back
                                           folder.file("samples/" + file_name + ".jsonl"), stop_requests());
         metrics["tasks"][loaded.name] = task_result_json(result);
         metrics["tasks"][loaded.name]["fingerprint"] = loaded.task->fingerprint();
-        sum += result.metrics.at(result.primary).value;
+        const Measurement& primary = result.metrics.at(result.primary);
+        if (primary.missing) continue; // a test split whose answers are hidden
+        sum += primary.value;
+        ++scored;
     }
     metrics["evaluate_seconds"] =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (!tasks.empty()) metrics["average"] = sum / static_cast<double>(tasks.size());
+    if (scored > 0) metrics["average"] = sum / static_cast<double>(scored);
 }
 
 json selection_json(const Selection& selection) {

@@ -70,7 +70,9 @@ RunSettings ConfigFile::parse(const std::vector<Assignment>& assignments, const 
     take_schema_version(root, report);
     drop_unused(impl, root, swept, report);
     RunSettings settings;
-    read_settings(root, settings, &names, {"include", "sweep", "select", "match"}, report);
+    read_settings(root, settings, &names, {"include", "sweep", "select", "match", "features"}, report);
+    std::vector<FeatureSettings> features; // checked with the rest, used by the command of that name
+    read_features(root, features, report);
     finish_settings(settings);
     check_settings(root, settings, names, report);
     if (settings.name.empty()) settings.name = std::filesystem::path(impl.path).stem().string();

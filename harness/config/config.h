@@ -62,6 +62,8 @@ public:
     // Checks keys, types, ranges and names, of the file and of every axis value, and appends what is wrong.
     RunSettings parse(const std::vector<Assignment>& assignments, const KnownNames& names,
                       std::vector<Diagnostic>& errors) const;
+    // The section `features` and the data_dir, without a look at the rest; appends what is wrong with the section.
+    std::vector<FeatureSettings> features(std::string& data_dir, std::vector<Diagnostic>& errors) const;
     const SweepSettings& sweep() const;
     Mark
     mark_of(const std::string& key) const; // of a key's value, for errors found later (plan, target modules)

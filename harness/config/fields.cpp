@@ -24,7 +24,8 @@ void visit_backend(Fields& f, BackendSettings& s) {
     f.field("attention", s.attention, {.help = "math: bit-exact", .choices = {"sdpa", "math"}});
     f.field("image_processing", s.image_processing,
             {.help = "llava: how images become square", .choices = {"pad", "crop"}});
-    f.field("options", s.options, {.help = "keys of a plug-in; vlbart: visual (image, video) for a plain BART"});
+    f.field("options", s.options,
+            {.help = "keys of a plug-in; vlbart: visual (image, video) for a plain BART"});
     f.end();
 }
 
@@ -132,14 +133,51 @@ void visit_evaluate(Fields& f, EvaluateSettings& s) {
     f.field("num_fewshot", s.num_fewshot, {.help = "worked examples before the question", .at_least = 0});
     f.field("chat_template", s.chat_template, {.help = "wraps the prompt", .nullable = true});
     f.field("mode", s.mode, {.help = "where the task allows both", .choices = {"generate", "loglikelihood"}});
-    f.field("num_beams", s.num_beams, {.help = "1: greedy", .at_least = 1});
-    f.field("max_new_tokens", s.max_new_tokens, {.help = "of an answer", .at_least = 1});
+    f.field("num_beams", s.num_beams, {.help = "1: greedy; 0: the task's own", .at_least = 0});
+    f.field("max_new_tokens", s.max_new_tokens, {.help = "of an answer; 0: the task's own", .at_least = 0});
     f.field("limit", s.limit, {.help = "examples a task; 0: all", .at_least = 0});
     f.number_or_auto("batch_size", s.batch_size, {.help = "requests at once", .at_least = 1});
     f.end();
 }
 
+void visit_feature(Fields& f, FeatureSettings& s) {
+    f.field("images", s.images, {.help = "folder of images", .nullable = true});
+    f.field("videos", s.videos, {.help = "folder of videos", .nullable = true});
+    f.field("import", s.import, {.help = "folder of .h5 or .npz features", .nullable = true});
+    f.field(
+        "list", s.list,
+        {.help = "files of the folder and their ids: COCO's {images: [{id, file_name}]}, or lines {id, file}",
+         .nullable = true});
+    f.field("to", s.to, {.help = "folder of the features, below data_dir", .required = true});
+    f.field("encoder", s.encoder,
+            {.help = "CLIP: a HF folder or an open_clip safetensors file", .nullable = true});
+    f.field("kind", s.kind,
+            {.help = "grid: a row for each place of the last grid; embedding: a row for each picture",
+             .choices = {"grid", "embedding"}});
+    f.field(
+        "resize", s.resize,
+        {.help = "stretch: to the square; crop: the shorter side, then the middle; auto: stretch for grids",
+         .choices = {"auto", "stretch", "crop"}});
+    f.field("every", s.every, {.help = "videos: seconds from frame to frame", .above = 0});
+    f.field("rows", s.rows,
+            {.help = "fitted to so many rows by zeros or maxima; 0: as they are",
+             .at_least = 0,
+             .at_most = 65536});
+    f.field("batch_size", s.batch_size, {.help = "pictures at once", .at_least = 1, .at_most = 65536});
+    f.field("workers", s.workers,
+            {.help = "decoding threads; 0: all processors", .at_least = 0, .at_most = 1024});
+    f.field("on_error", s.on_error, {.help = "damaged files", .choices = {"skip", "refuse"}});
+    f.field("dtype", s.dtype, {.help = "of the encoder", .choices = {"float32", "bfloat16", "float16"}});
+}
+
 } // namespace
+
+void visit(Fields& f, std::vector<FeatureSettings>& s) {
+    f.records("features",
+              {[&] { return s.size(); }, [&](size_t n) { s.resize(n); },
+               [&](Fields& inner, size_t i) { visit_feature(inner, s[i]); }, "to"},
+              {.help = "images or videos to features (`dora-bench features`)"});
+}
 
 void visit(Fields& f, RunSettings& s) {
     f.field("name", s.name, {.help = "of the experiment; left out: the file's"});

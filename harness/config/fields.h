@@ -57,6 +57,7 @@ public:
 };
 
 void visit(Fields& fields, RunSettings& settings);
+void visit(Fields& fields, std::vector<FeatureSettings>& features); // the section `features`, which is beside a run
 
 // Keys of which a file gives at most one; a later file's displaces an earlier one's.
 const std::vector<std::pair<std::string, std::string>>& twin_keys();

@@ -46,6 +46,8 @@ void apply_override(ConfigFile::Impl& impl, YamlNode& root, const std::string& t
 void expand_variables(ConfigFile::Impl& impl, YamlNode& node, const std::string& key);
 // sweep.cpp: takes sweep, select, match and a list of seeds out of the root
 void take_sweep(ConfigFile::Impl& impl, const std::vector<std::string>& axes);
+// features.cpp: the section `features`, with what concerns several of its keys
+void read_features(const YamlNode& root, std::vector<FeatureSettings>& features, const Report& report);
 // checks.cpp: what concerns several keys, and paths
 void check_settings(const YamlNode& root, RunSettings& settings, const KnownNames& names, const Report& report);
 void finish_settings(RunSettings& settings); // alpha from scaling

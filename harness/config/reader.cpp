@@ -402,6 +402,11 @@ void read_settings(const YamlNode& root, RunSettings& settings, const KnownNames
     reader.report_unknown();
 }
 
+void read_feature_settings(const YamlNode& root, std::vector<FeatureSettings>& features, const Report& report) {
+    Reader reader(root, nullptr, report);
+    visit(reader, features);
+}
+
 std::vector<std::string> config_keys() {
     Lister lister;
     RunSettings settings;

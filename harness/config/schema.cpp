@@ -141,6 +141,9 @@ std::string config_schema() {
     SchemaWriter writer;
     RunSettings defaults;
     visit(writer, defaults);
+    std::vector<FeatureSettings> features(1);
+    visit(writer, features);
+    writer.by_key.erase("features"); // no axis of a sweep
     Json axes = Json::object();
     for (const auto& [key, schema] : writer.by_key.items()) axes[key] = SchemaWriter::list(schema);
     Json zip = SchemaWriter::object(axes), name{{"type", "string"}};

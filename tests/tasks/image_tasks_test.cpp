@@ -62,6 +62,7 @@ TEST_F(ImageTasks, VqaPromptsAndTargetsAreTheOriginals) {
     const auto train = pairs("vqa");
     ASSERT_EQ(train.size(), 1u); // the other question has no answer worth anything
     EXPECT_EQ(train[0].prompt, "vqa: What is this?");
+    EXPECT_EQ(train[0].loss_mean, LossMean::example);
     EXPECT_THAT(train[0].source, HasSubstr("karpathy_train.json:record 1"));
 }
 
@@ -239,6 +240,7 @@ TEST_F(ImageTasks, CaptionsFollowKarpathysSplitAndAreScoredTogether) {
     ASSERT_EQ(train.size(), 4u);
     EXPECT_EQ(train[1].prompt, "caption: ");
     EXPECT_EQ(train[1].target, "A brown dog runs.");
+    EXPECT_EQ(train[1].loss_mean, LossMean::tokens);
     EXPECT_EQ(train[1].id, "1/1");
     const auto task = make("coco_caption");
     const auto& examples = task->examples();
