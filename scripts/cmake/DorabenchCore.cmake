@@ -10,8 +10,10 @@ file(GLOB _ops CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/backends/ops/*.cpp)
 list(FILTER _ops EXCLUDE REGEX "/(tensor_io|nf4_file)\\.cpp$") # files belong to backends/io, which needs JSON
 target_sources(dorabench_core PRIVATE ${_ops})
 set_source_files_properties(harness/base/rng.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+target_compile_options(dorabench_core PRIVATE -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+    -Wno-restrict) # as dorabench_library()
 target_include_directories(dorabench_core PUBLIC ${CMAKE_SOURCE_DIR})
-target_compile_definitions(dorabench_core PRIVATE DORABENCH_VERSION="${PROJECT_VERSION}")
+set_source_files_properties(harness/base/env.cpp PROPERTIES COMPILE_DEFINITIONS DORABENCH_VERSION="${PROJECT_VERSION}")
 target_link_libraries(dorabench_core PUBLIC dorabench_torch Threads::Threads ${CMAKE_DL_LIBS})
 include(DorabenchCuda)
 include(DorabenchGpu)
