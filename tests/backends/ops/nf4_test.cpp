@@ -75,7 +75,7 @@ TEST(Nf4, RefusesWeightsThatAreNotFinite) {
     EXPECT_THROW(nf4_quantise(w, true), Error);
 }
 
-struct Run {
+struct Pass {
     at::Tensor y, dx, dA, dB, dm;
 };
 
@@ -91,7 +91,7 @@ AdaptedSite site_of(const std::map<std::string, at::Tensor>& leaf, const at::Ten
     return site;
 }
 
-Run run(AdaptedSite site, const at::Tensor& input, const at::Tensor& dy) {
+Pass run(AdaptedSite site, const at::Tensor& input, const at::Tensor& dy) {
     const at::Tensor x = input.detach().clone().set_requires_grad(true);
     const AdaptedSite* one = &site;
     const at::Tensor y = adapted_linear({&one, 1}, x)[0];
@@ -110,7 +110,7 @@ TEST(Nf4, AdaptedProductAndGradientsEqualTheDenseOnesToTheBit) {
     AdaptedSite plain = site_of(leaf, dense), four = site_of(leaf, dense);
     plain.weight = dense;
     four.packed = packed;
-    const Run want = run(plain, x, dy), got = run(four, x, dy);
+    const Pass want = run(plain, x, dy), got = run(four, x, dy);
     EXPECT_TRUE(same_bits(got.y, want.y));
     EXPECT_TRUE(same_bits(got.dx, want.dx));
     EXPECT_TRUE(same_bits(got.dA, want.dA));
