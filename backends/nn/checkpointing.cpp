@@ -1,4 +1,5 @@
 #include "backends/nn/checkpointing.h"
+#include "backends/ops/frozen_product.h"
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -16,7 +17,8 @@ public:
                               const std::shared_ptr<Block>& block) {
         ctx->save_for_backward({x});
         ctx->saved_data["block"] = at::IValue::make_capsule(c10::make_intrusive<BlockHolder>(*block));
-        return (*block)(x); // gradients are off in here
+        TrainingProducts as_in_the_recompute; // gradients are off in here
+        return (*block)(x);
     }
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                    torch::autograd::variable_list grads) {

@@ -1,8 +1,8 @@
 #include "backends/ops/adapted_linear.h"
 #include "backends/ops/adapted_linear_node.h"
 #include "backends/ops/compose.h"
-#include "backends/ops/frozen_product.h"
 #include "backends/ops/cuda_kernels.h"
+#include "backends/ops/frozen_product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/mm.h>
@@ -131,7 +131,7 @@ std::vector<int64_t> output_shape(const at::Tensor& x, const AdaptedSite& site) 
 at::Tensor find_weak_rows(const at::Tensor& gain, bool has_bias) {
     // y - b = g z loses z where g is 0, or where b is so much larger than g z that the difference rounds z
     // away.
-    if (kernels_for(gain)) return {}; // the kernel looks for itself, which spares the host's waiting
+    if (kernels_for(gain)) return {}; // the kernel looks for itself (weak_gain), which spares the host's waiting
     at::NoGradGuard no_grad;
     const at::Tensor rows = (gain.abs() <= weak_gain(has_bias)).nonzero().view(-1);
     return rows.numel() > 0 ? rows : at::Tensor();

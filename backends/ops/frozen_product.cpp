@@ -9,6 +9,8 @@
 namespace dorabench {
 namespace {
 
+thread_local bool training_products = false;
+
 constexpr int64_t kLeastRows = 4; // below, reading W is all the work
 
 bool has_avx512() {
@@ -38,12 +40,15 @@ bool suits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias
     const auto plain = [](const at::Tensor& t) {
         return t.is_cpu() && t.scalar_type() == at::kFloat && t.layout() == at::kStrided;
     };
-    return !at::GradMode::is_enabled() && plain(x) && plain(weight) && (!bias.defined() || plain(bias)) &&
+    return !at::GradMode::is_enabled() && !training_products && plain(x) && plain(weight) && (!bias.defined() || plain(bias)) &&
            weight.is_contiguous() && x.size(-1) > 0 && x.numel() / x.size(-1) >= kLeastRows &&
            at::globalContext().userEnabledMkldnn();
 }
 
 } // namespace
+
+TrainingProducts::TrainingProducts() : before_(training_products) { training_products = true; }
+TrainingProducts::~TrainingProducts() { training_products = before_; }
 
 at::Tensor frozen_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     if (!suits(x, weight, bias) || !one_dnn()) return at::linear(x, weight, bias);

@@ -9,4 +9,16 @@ namespace dorabench {
 // x [..., in], weight [out, in], bias [out] or undefined. Differentiable where gradients are recorded.
 at::Tensor frozen_product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
+// While one lives on a thread, products there are those of training although nothing is recorded: the first pass of a
+// checkpointed block must give the bits that its recompute gives.
+class TrainingProducts {
+public:
+    TrainingProducts();
+    ~TrainingProducts();
+    TrainingProducts(const TrainingProducts&) = delete;
+
+private:
+    bool before_;
+};
+
 } // namespace dorabench

@@ -99,7 +99,11 @@ void quantise_scales(Nf4Weight& weight) {
         for (int64_t i = begin; i < end; ++i) largest = std::max(largest, std::abs(from[i]));
         scales.mutable_data_ptr<float>()[b] = largest;
         for (int64_t i = begin; i < end; ++i) {
-            const double x = largest > 0 ? std::clamp(double(from[i] / largest), -1.0, 1.0) : 0.0;
+            if (largest == 0) { // all alike: any code times 0; bitsandbytes writes 0
+                to[i] = 0;
+                continue;
+            }
+            const double x = std::clamp(double(from[i] / largest), -1.0, 1.0);
             to[i] = code_of[size_t(std::nearbyint((x + 1) * (kMapSteps / 2)))];
         }
     }

@@ -85,13 +85,13 @@ class Program(unittest.TestCase):
     def test_a_killed_run_goes_on_and_ends_with_the_same_bits(self):
         whole, broken = self.folder / "whole", self.folder / "broken"
         whole.mkdir(), broken.mkdir()
-        long = {"train": {"max_steps": 60}}
+        long = {"train": {"max_steps": 400, "save_every": 20, "evaluate_every": 100}}
         dora("run", small_world(whole, **long), "--quiet")
         path = small_world(broken, **long)
         dice, kills = random.Random(5), 0
         for attempt in range(6):
             p = subprocess.Popen([BINARY, "run", str(path), "--quiet"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(dice.uniform(0.5, 2.0))
+            time.sleep(dice.uniform(0.5, 1.5))
             if p.poll() is None:
                 p.send_signal(signal.SIGKILL if attempt % 2 else signal.SIGINT)
                 kills += 1
