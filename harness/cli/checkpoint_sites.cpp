@@ -1,6 +1,6 @@
 #include "harness/cli/checkpoint_sites.h"
 #include "backends/ops/linear_site.h"
-#include "backends/ops/tensor_io.h"
+#include "backends/ops/nf4_file.h"
 #include "harness/base/error.h"
 #include "harness/base/text.h"
 #include "harness/cli/model_requests.h"
@@ -14,13 +14,17 @@ bool ends_in_weight(const std::string& name) { return ends_with(name, ".weight")
     throw Error::internal("checkpoint_sites: weights alone, without a forward pass");
 }
 
-ModelShapes guessed_shapes(const Checkpoint& checkpoint, const std::string& folder) {
+using Packed = std::map<std::string, std::shared_ptr<const Nf4Weight>>;
+
+ModelShapes guessed_shapes(const Checkpoint& checkpoint, const std::string& folder, const Packed& packed) {
     ModelShapes shapes;
     shapes.name = folder;
     for (const auto& [name, place] : checkpoint.tensors()) {
+        if (belongs_to_nf4(name)) continue;
         ParameterShape parameter;
         parameter.name = name;
         parameter.shape = place.entry.shape;
+        if (const auto at = packed.find(name); at != packed.end()) parameter.shape = {at->second->out, at->second->in};
         parameter.linear = parameter.shape.size() == 2 && ends_in_weight(name) &&
                            name.find("embed") == std::string::npos &&
                            name.find("shared.") == std::string::npos;
@@ -46,9 +50,12 @@ std::string known_family(const std::string& folder, const Registry<BackendFactor
     }
 }
 
-CheckpointSites::CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends)
+CheckpointSites::CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends, bool quantise)
     : checkpoint_(Checkpoint::open(folder)) {
-    shapes_ = guessed_shapes(checkpoint_, folder);
+    const auto buffer = std::make_shared<Nf4Buffer>();
+    for (const auto& [name, place] : checkpoint_.tensors())
+        if (holds_nf4(checkpoint_, name)) packed_[name] = read_nf4(checkpoint_, name, {}, buffer);
+    shapes_ = guessed_shapes(checkpoint_, folder, packed_);
     if (const std::string family = known_family(folder, backends); !family.empty()) {
         BackendSettings settings;
         settings.type = family;
@@ -57,9 +64,15 @@ CheckpointSites::CheckpointSites(const std::string& folder, const Registry<Backe
         if (holds_all(checkpoint_, known)) shapes_ = std::move(known);
     }
     for (const auto& [name, place] : checkpoint_.tensors())
-        parameters_.push_back({name, map_tensor(place.file, place.entry)});
+        if (!packed_.count(name) && !belongs_to_nf4(name))
+            parameters_.push_back({name, map_tensor(place.file, place.entry)});
     for (const ParameterShape& parameter : shapes_.parameters) {
         if (!parameter.linear) continue;
+        const std::string path = parameter.name.substr(0, parameter.name.size() - 7);
+        if (const auto packed = packed_.find(parameter.name); packed != packed_.end()) {
+            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(packed->second, {})));
+            continue;
+        }
         const auto at =
             std::lower_bound(parameters_.begin(), parameters_.end(), parameter.name,
                              [](const NamedTensor& a, const std::string& b) { return a.name < b; });
@@ -67,9 +80,13 @@ CheckpointSites::CheckpointSites(const std::string& folder, const Registry<Backe
             throw Error::data(checkpoint_.find(parameter.name)->file->path(), ": ", parameter.name,
                               " must be a floating-point matrix as config.json has it, got ",
                               at->tensor.sizes(), " of ", c10::toString(at->tensor.scalar_type()),
-                              "; a quantised checkpoint cannot be used here");
-        sites_.push_back(std::make_unique<LinearSite>(parameter.name.substr(0, parameter.name.size() - 7),
-                                                      FrozenLinear(at->tensor, {})));
+                              "; of quantised checkpoints only bitsandbytes' NF4 can be used here");
+        if (quantise && !parameter.head) {
+            packed_[parameter.name] = nf4_quantise(at->tensor, true, buffer);
+            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(packed_[parameter.name], {})));
+        } else {
+            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(at->tensor, {})));
+        }
     }
 }
 

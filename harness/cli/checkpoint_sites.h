@@ -11,8 +11,10 @@ namespace dorabench {
 class CheckpointSites final : public Backend {
 public:
     // Which weights are linear is the backend's word where the checkpoint is of a known family, else every
-    // matrix "….weight" but embeddings. Error::data for weights in an integer type (a quantised checkpoint).
-    CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends);
+    // matrix "….weight" but embeddings. Weights that the checkpoint holds in NF4 are sites on these; with
+    // `quantise` every linear weight but the head's is put into NF4 first. Error::data for other integer weights.
+    CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends, bool quantise = false);
+    const std::map<std::string, std::shared_ptr<const Nf4Weight>>& packed() const { return packed_; } // by name
     const Checkpoint& checkpoint() const { return checkpoint_; }
 
     const ModelShapes& shapes() const override { return shapes_; }
@@ -30,6 +32,7 @@ public:
 private:
     Checkpoint checkpoint_;
     ModelShapes shapes_;
+    std::map<std::string, std::shared_ptr<const Nf4Weight>> packed_;
     std::vector<std::unique_ptr<LinearSite>> sites_;
     std::vector<NamedTensor> parameters_;
 };

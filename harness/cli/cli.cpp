@@ -30,6 +30,7 @@ struct Options {
     EvalOptions eval;
     MergeOptions merge;
     ExportOptions export_;
+    ImportOptions import_;
     AnalyzeOptions analyze;
     ModelOptions model;
     std::string eos = "", forced_eos = "", forced_bos = "";
@@ -238,7 +239,23 @@ private:
                       [this] { return export_command(o_.export_, o_.globals); });
         sub->add_option("run", o_.export_.run, "a run's id or name")->required()->type_name("RUN");
         sub->add_option("--to", o_.export_.to, "folder to write")->required()->type_name("DIR");
+        sub->add_option("--as", o_.export_.as, "lora: VeRA and DVoRA as exact LoRA and DoRA adapters")
+            ->check(CLI::IsMember({"trained", "lora"}))
+            ->capture_default_str();
         add_results_option(sub, o_.export_.results);
+        sub = command("import", "Another project's adapter as a HF PEFT folder (the format is told by its keys)",
+                      "import adapter_model.bin --to adapter\nimport mlx_adapters --to adapter --checkpoint "
+                      "/models/llama-7b",
+                      [this] { return import_command(o_.import_, o_.globals); });
+        sub->add_option("source", o_.import_.source, "adapter file or folder")->required()->type_name("FILE|DIR");
+        sub->add_option("--to", o_.import_.to, "folder to write")->required()->type_name("DIR");
+        sub->add_option("--checkpoint", o_.import_.checkpoint, "its base: every key is checked against it")
+            ->type_name("DIR");
+        sub->add_option("--alpha", o_.import_.alpha, "where the file does not tell (scale * rank)")
+            ->check(CLI::PositiveNumber)
+            ->type_name("X");
+        sub->add_option("--dora-axis", o_.import_.dora_axis, "what a dora_scale on a square layer runs over")
+            ->check(CLI::IsMember({"out", "in"}));
         sub = command("merge", "Write a HF checkpoint with the adapter merged in",
                       "merge --checkpoint /models/llama-7b --adapter adapter --to merged --dtype float32",
                       [this] { return merge_command(o_.merge, o_.globals); });
@@ -251,6 +268,10 @@ private:
         sub->add_option("--to", o_.merge.to, "folder to write")->required()->type_name("DIR");
         sub->add_option("--dtype", o_.merge.dtype, "float32, bfloat16 or float16 (the base's)")
             ->check(dtype());
+        sub->add_option("--quantization", o_.merge.quantization,
+                        "nf4: the adapter was trained on the base in NF4; its dequantised weights are merged into")
+            ->check(CLI::IsMember({"none", "nf4"}))
+            ->capture_default_str();
     }
 
     static CLI::IsMember dtype() { return CLI::IsMember({"float32", "bfloat16", "float16"}); }
@@ -270,6 +291,9 @@ private:
             ->check(dtype())
             ->capture_default_str();
         sub->add_option("--device", o_.model.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+        sub->add_option("--quantization", o_.model.quantization, "nf4: the base's linear weights in 4 bits")
+            ->check(CLI::IsMember({"none", "nf4"}))
+            ->capture_default_str();
         sub->add_option("--tokenizer", o_.model.tokenizer, "where it is not in the checkpoint's folder")
             ->type_name("PATH");
         sub->add_option("--vision-tower", o_.model.vision_tower,

@@ -30,13 +30,17 @@ struct RunOptions : ConfigOptions {
 };
 struct ParamsOptions : ConfigOptions { std::vector<int64_t> ranks; };
 struct EvalOptions : ConfigOptions { std::string adapter; };
-struct MergeOptions { std::string checkpoint, adapter, to, dtype; };
+struct MergeOptions { std::string checkpoint, adapter, to, dtype, quantization = "none"; };
 struct ExportOptions {
-    std::string run, to, results = "results";
+    std::string run, to, results = "results", as = "trained"; // as: trained | lora
+};
+struct ImportOptions {
+    std::string source, to, checkpoint, dora_axis;
+    double alpha = 0; // 0: the file's
 };
 struct AnalyzeOptions { std::string run, base, tuned; };
 struct ModelOptions { // score, generate
-    std::string checkpoint, adapter, input, dtype = "float32", device = "auto", tokenizer, vision_tower, image_processing = "pad";
+    std::string checkpoint, adapter, input, dtype = "float32", device = "auto", quantization = "none", tokenizer, vision_tower, image_processing = "pad";
     int64_t batch_size = 0;
     GenerateOptions generate;
     // generate: the options that stand on the command line ("num_beams", "forced_eos_token_id", …); the checkpoint decides
@@ -66,6 +70,7 @@ int validate_command(const std::vector<std::string>& configs, const std::vector<
 int eval_command(const EvalOptions&, const Globals&);
 int merge_command(const MergeOptions&, const Globals&);
 int export_command(const ExportOptions&, const Globals&);
+int import_command(const ImportOptions&, const Globals&);
 int analyze_command(const AnalyzeOptions&, const Globals&);
 int score_command(const ModelOptions&, const Globals&);
 int generate_command(const ModelOptions&, const Globals&);

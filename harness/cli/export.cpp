@@ -1,6 +1,7 @@
 // export: what a run trained, for any other tool. An adapter leaves as its HF PEFT folder; full fine-tuning as a HF
 // checkpoint (config.json, model.safetensors, tokenizer).
 #include "adapters/adapter_set.h"
+#include "adapters/foreign.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/files.h"
 #include "harness/base/log.h"
@@ -50,7 +51,10 @@ int export_command(const ExportOptions& options, const Globals& globals) {
     partial += ".tmp";
     fs::remove_all(partial);
     make_folder(partial);
-    if (record.method == "ft") export_checkpoint(record, partial, globals);
+    if (options.as == "lora") {
+        RunSettings run = read_run_settings(record.path, *globals.registries);
+        export_as_lora(record.path + "/adapter", globals.registries->backends.get(run.backend.type).shapes(run.backend), partial);
+    } else if (record.method == "ft") export_checkpoint(record, partial, globals);
     else copy_files(record.path + "/adapter", partial, {"adapter_config.json", "adapter_model.safetensors"});
     fs::remove(options.to);
     fs::rename(partial, options.to);

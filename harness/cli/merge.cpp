@@ -1,4 +1,4 @@
-#include "backends/ops/tensor_io.h"
+#include "backends/ops/nf4_file.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/log.h"
@@ -29,7 +29,7 @@ public:
         if (convert_) dtype_ = parse_dtype(dtype);
         const Checkpoint& checkpoint = base.checkpoint();
         for (const auto& [name, place] : checkpoint.tensors())
-            shards_[place.file->path()].names.push_back(name);
+            if (!belongs_to_nf4(name)) shards_[place.file->path()].names.push_back(name);
         const bool one = shards_.size() == 1;
         for (auto& [path, shard] : shards_)
             shard.file = one ? "model.safetensors" : fs::path(path).filename().string();
@@ -37,8 +37,7 @@ public:
     void expect(const std::string& name) { shard_of(name).waiting.insert(name); }
     void put(const std::string& name, const at::Tensor& merged) {
         Shard& shard = shard_of(name);
-        const at::Tensor stored = tensor(name);
-        shard.merged[name] = merged.to(convert_ ? dtype_ : stored.scalar_type());
+        shard.merged[name] = merged.to(convert_ ? dtype_ : stored_type(name));
         shard.waiting.erase(name);
         if (shard.waiting.empty()) write(shard);
     }
@@ -47,7 +46,7 @@ public:
         for (auto& [path, shard] : shards_)
             if (!shard.written) write(shard);
         for (const auto& [name, place] : base_.checkpoint().tensors())
-            map[name] = shards_.at(place.file->path()).file;
+            if (!belongs_to_nf4(name)) map[name] = shards_.at(place.file->path()).file;
         if (shards_.size() == 1) return;
         const Json index = {{"metadata", {{"total_size", bytes_}}}, {"weight_map", map}};
         write_file_atomic(folder_ + "/model.safetensors.index.json", index.dump(2) + "\n");
@@ -68,7 +67,13 @@ private:
             throw Error::data("the checkpoint has no tensor \"", name, "\", which the adapter changes");
         return shards_.at(place->file->path());
     }
-    at::Tensor tensor(const std::string& name) const {
+    at::ScalarType stored_type(const std::string& name) const {
+        const auto packed = base_.packed().find(name);
+        return packed != base_.packed().end() ? packed->second->dtype : tensor(name).scalar_type();
+    }
+    at::Tensor tensor(const std::string& name) const { // a packed weight as the model multiplies with it
+        const auto packed = base_.packed().find(name);
+        if (packed != base_.packed().end()) return nf4_dequantise(*packed->second, packed->second->dtype);
         const Checkpoint::Place* place = base_.checkpoint().find(name);
         return map_tensor(place->file, place->entry);
     }
@@ -106,9 +111,15 @@ void copy_companions(const std::string& from, const std::string& to, const std::
     for (const auto& entry : fs::directory_iterator(from)) {
         if (!entry.is_regular_file() || !is_companion(entry.path())) continue;
         std::string text = read_file(entry.path().string());
-        if (entry.path().filename() == "config.json" && !dtype.empty()) {
+        if (entry.path().filename() == "config.json") {
             Json config = Json::parse(text, nullptr, false);
             if (!config.is_object()) throw Error::data(entry.path().string(), ": expected a JSON object");
+            const bool packed = config.erase("quantization_config") > 0; // what is written is dense
+            if (packed) text = config.dump(2) + "\n";
+            if (dtype.empty()) {
+                write_file_atomic(to + "/config.json", text);
+                continue;
+            }
             if (config.contains("dtype"))
                 config["dtype"] = dtype; // transformers 5 writes dtype, earlier ones torch_dtype
             if (config.contains("torch_dtype") || !config.contains("dtype")) config["torch_dtype"] = dtype;
@@ -138,11 +149,13 @@ Probe compare_logits(const MergeOptions& options, const std::string& base, const
     ModelOptions model;
     model.checkpoint = base;
     model.adapter = options.adapter;
+    model.quantization = options.quantization;
     model.device = "cpu";
     if (!options.dtype.empty()) model.dtype = options.dtype;
     const at::Tensor unmerged = probe_of(model, globals);
     model.checkpoint = options.to;
     model.adapter.clear();
+    model.quantization = "none";
     probe.delta = (unmerged - probe_of(model, globals)).abs().max().item<double>();
     probe.largest = unmerged.abs().max().item<double>();
     probe.made = true;
@@ -159,7 +172,7 @@ void check_target(const std::string& to) {
 // Writes the whole copy into `to`; gives the number of merged tensors.
 int64_t write_merged(const std::string& base, const std::string& to, const MergeOptions& options,
                      const Globals& globals) {
-    CheckpointSites sites(base, globals.registries->backends);
+    CheckpointSites sites(base, globals.registries->backends, options.quantization == "nf4");
     const auto adapter = attach_adapter(sites, read_adapter_settings(options.adapter), 0);
     adapter->load(options.adapter);
     MergedWriter writer(sites, to, options.dtype);

@@ -96,6 +96,7 @@ LoadedModel load_model(const ModelOptions& options, const Globals& globals) {
     settings.tokenizer = options.tokenizer;
     settings.dtype = options.dtype;
     settings.device = options.device;
+    settings.quantization = options.quantization;
     settings.vision_tower = options.vision_tower;
     settings.image_processing = options.image_processing;
     AdapterSettings adapter;

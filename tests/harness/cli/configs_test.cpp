@@ -75,7 +75,8 @@ TEST_F(ConfigsTest, AreAllFound) {
     std::map<std::string, int> count;
     for (const std::string& name : runnable()) ++count[name.substr(0, name.find('/'))];
     EXPECT_EQ(count["commonsense"], 14);
-    EXPECT_EQ(count["instruction"], 8);
+    EXPECT_EQ(count["instruction"], 16);
+    EXPECT_EQ(count["qdora"], 4);
     EXPECT_EQ(count["sweeps"], 2);
     EXPECT_EQ(count["vlbart"], 6);
     EXPECT_EQ(count["llama3_commonsense.yaml"], 1);
