@@ -164,7 +164,7 @@ endfunction()
 function(dorabench_tests_and_benches)
     get_property(folders GLOBAL PROPERTY DORABENCH_FOLDERS)
     if(DORABENCH_TESTS)
-        enable_testing()
+
         find_package(GTest REQUIRED)
         foreach(pair IN LISTS folders)
             string(REPLACE ":" ";" pair ${pair})

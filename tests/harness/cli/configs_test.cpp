@@ -61,7 +61,8 @@ protected:
         }
         names_.backends = registries_.backends.names();
         names_.methods = adapter_methods();
-        names_.templates = {"llm_adapters", "alpaca"};
+        names_.templates = {"llm_adapters", "alpaca", "orca_math"};
+        names_.tasks.push_back("orca_math");
     }
     RunPlan plan(const std::string& name) {
         return make_plan(ConfigFile::load(configs() + "/" + name, {}), registries_.backends, names_);
