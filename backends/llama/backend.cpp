@@ -81,15 +81,7 @@ EncodedExample LlamaBackend::encode(const TrainingPair& pair, const EncodeOption
     return encode_causal(pair, options, vocabulary());
 }
 
-double LlamaBackend::loss_weight(const EncodedExample& example) const {
-    int64_t targets = 0;
-    for (size_t i = 1; i < example.labels.size(); ++i) {
-        const bool starts = std::find(example.segments.begin(), example.segments.end(),
-                                      static_cast<int64_t>(i)) != example.segments.end();
-        targets += example.labels[i] >= 0 && !starts;
-    }
-    return static_cast<double>(targets);
-}
+double LlamaBackend::loss_weight(const EncodedExample& example) const { return causal_loss_weight(example); }
 
 at::Tensor LlamaBackend::loss_sum(std::span<const EncodedExample> batch) {
     std::vector<int64_t> ids, positions, labels;

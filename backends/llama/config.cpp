@@ -1,4 +1,5 @@
 #include "backends/llama/config.h"
+#include "backends/nn/config_keys.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
@@ -11,65 +12,10 @@ namespace {
 
 using nlohmann::json;
 
-// Reads checked values of one JSON object; every error names the file and the key.
-class Keys {
-public:
-    Keys(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-        if (!object.is_object()) throw Error::data(where_, ": expected a JSON object");
-    }
-    bool has(const char* key) const {
-        auto at = object_.find(key);
-        return at != object_.end() && !at->is_null();
-    }
-    const json& raw(const char* key) const { return object_.at(key); }
-
-    int64_t integer(const char* key, int64_t low, int64_t high) const {
-        if (!has(key)) throw Error::data(where_, ": ", key, " is missing");
-        const json& value = raw(key);
-        if (!value.is_number_integer() || value.get<double>() < double(low) ||
-            value.get<double>() > double(high))
-            throw Error::data(where_, ": ", key, " must be an integer in [", low, ", ", high, "], got ",
-                              value.dump());
-        return value.get<int64_t>();
-    }
-    int64_t integer_or(const char* key, int64_t fallback, int64_t low, int64_t high) const {
-        return has(key) ? integer(key, low, high) : fallback;
-    }
-    double number(const char* key, double above, double most) const {
-        if (!has(key)) throw Error::data(where_, ": ", key, " is missing");
-        const json& value = raw(key);
-        const double number = value.is_number() ? value.get<double>() : NAN;
-        if (!(number > above && number <= most))
-            throw Error::data(where_, ": ", key, " must be a number above ", above, " and at most ", most,
-                              ", got ", value.dump());
-        return number;
-    }
-    double number_or(const char* key, double fallback, double above, double most) const {
-        return has(key) ? number(key, above, most) : fallback;
-    }
-    bool flag(const char* key, bool fallback) const {
-        if (!has(key)) return fallback;
-        if (!raw(key).is_boolean())
-            throw Error::data(where_, ": ", key, " must be true or false, got ", raw(key).dump());
-        return raw(key).get<bool>();
-    }
-    std::string text(const char* key, const std::string& fallback) const {
-        if (!has(key)) return fallback;
-        if (!raw(key).is_string())
-            throw Error::data(where_, ": ", key, " must be a string, got ", raw(key).dump());
-        return raw(key).get<std::string>();
-    }
-    const std::string& where() const { return where_; }
-
-private:
-    const json& object_;
-    std::string where_;
-};
-
 constexpr int64_t kLarge = int64_t(1) << 24; // no dimension of a real model comes near
 constexpr double kHuge = 1e15;
 
-void read_scaling(const Keys& keys, LlamaConfig& config) {
+void read_scaling(const ConfigKeys& keys, LlamaConfig& config) {
     std::string kind = keys.text("rope_type", keys.text("type", "default"));
     RopeScaling& scaling = config.rope_scaling;
     if (kind == "default") return;
@@ -93,11 +39,11 @@ void read_scaling(const Keys& keys, LlamaConfig& config) {
 }
 
 // Two forms: rope_theta and rope_scaling side by side (transformers 4), or both in rope_parameters (5).
-void read_rope(const Keys& keys, LlamaConfig& config) {
+void read_rope(const ConfigKeys& keys, LlamaConfig& config) {
     config.rope_theta = keys.number_or("rope_theta", config.rope_theta, 0, kHuge);
     for (const char* name : {"rope_scaling", "rope_parameters"}) {
         if (!keys.has(name)) continue;
-        Keys inner(keys.raw(name), cat(keys.where(), ": ", name));
+        ConfigKeys inner(keys.raw(name), cat(keys.where(), ": ", name));
         config.rope_theta = inner.number_or("rope_theta", config.rope_theta, 0, kHuge);
         if (inner.number_or("partial_rotary_factor", 1, 0, 1) != 1)
             throw Error::data(inner.where(), ": partial_rotary_factor is not supported unless it is 1");
@@ -105,7 +51,7 @@ void read_rope(const Keys& keys, LlamaConfig& config) {
     }
 }
 
-void refuse_unsupported(const Keys& keys, const std::string& type) {
+void refuse_unsupported(const ConfigKeys& keys, const std::string& type) {
     const std::string& where = keys.where();
     const std::string activation = keys.text("hidden_act", "silu");
     if (activation != "silu" && activation != "swish")
@@ -129,7 +75,7 @@ void refuse_unsupported(const Keys& keys, const std::string& type) {
         throw Error::data(where, ": pretraining_tp is not supported unless it is 1");
 }
 
-std::vector<int64_t> read_eos(const Keys& keys, std::vector<int64_t> fallback) {
+std::vector<int64_t> read_eos(const ConfigKeys& keys, std::vector<int64_t> fallback) {
     if (!keys.has("eos_token_id")) return fallback;
     const json& value = keys.raw("eos_token_id");
     std::vector<int64_t> out;
@@ -142,7 +88,7 @@ std::vector<int64_t> read_eos(const Keys& keys, std::vector<int64_t> fallback) {
     return out;
 }
 
-void read_sizes(const Keys& keys, LlamaConfig& config) {
+void read_sizes(const ConfigKeys& keys, LlamaConfig& config) {
     config.layers = keys.integer("num_hidden_layers", 1, 4096);
     config.hidden = keys.integer("hidden_size", 1, kLarge);
     config.intermediate = keys.integer("intermediate_size", 1, kLarge);
@@ -190,7 +136,7 @@ LlamaConfig parse_llama_config(const std::string& text, const std::string& where
     } catch (const json::exception& e) {
         throw Error::data(where, ": expected JSON: ", e.what());
     }
-    Keys keys(parsed, where);
+    ConfigKeys keys(parsed, where);
     LlamaConfig config;
     config.model_type = keys.text("model_type", "");
     if (config.model_type != "llama" && config.model_type != "mistral" && config.model_type != "qwen2")

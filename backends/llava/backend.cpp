@@ -152,15 +152,7 @@ EncodedExample LlavaBackend::encode(const TrainingPair& pair, const EncodeOption
     return encode_llava(pair, options, vocabulary());
 }
 
-double LlavaBackend::loss_weight(const EncodedExample& example) const {
-    int64_t targets = 0;
-    for (size_t i = 1; i < example.labels.size(); ++i) {
-        const bool starts = std::find(example.segments.begin(), example.segments.end(),
-                                      static_cast<int64_t>(i)) != example.segments.end();
-        targets += example.labels[i] >= 0 && !starts;
-    }
-    return static_cast<double>(targets);
-}
+double LlavaBackend::loss_weight(const EncodedExample& example) const { return causal_loss_weight(example); }
 
 std::vector<at::Tensor> LlavaBackend::image_embeddings(std::span<const std::string> files) {
     if (!projector_.trainable())

@@ -161,13 +161,8 @@ void LlavaBackend::respond_texts(std::span<const Request> requests, std::span<co
     if (batch_size > 0) limits.rows = int64_t(1) << 30, limits.requests = batch_size;
     generate_all(decoder, jobs, limits, [&](size_t j, Outcome outcome) {
         const size_t i = static_cast<size_t>(jobs[j].prompt);
-        Response& response = responses[i];
-        response.ids = std::move(outcome.ids);
-        response.finish_reason = outcome.reason;
-        if (tokenizer_)
-            response.text =
-                cut_at_stop(tokenizer_->decode(response.ids, true), requests[which[i]].generate.stop);
-        done(which[i], response);
+        fill_response(std::move(outcome), tokenizer_.get(), requests[which[i]].generate.stop, responses[i]);
+        done(which[i], responses[i]);
     });
     prefilled_ += decoder.prefilled();
 }

@@ -122,4 +122,14 @@ Seam encode_seam(const std::string& context, const std::string& continuation,
     return seam;
 }
 
+double causal_loss_weight(const EncodedExample& example) {
+    int64_t targets = 0;
+    for (size_t i = 1; i < example.labels.size(); ++i) {
+        const bool starts = std::find(example.segments.begin(), example.segments.end(),
+                                      static_cast<int64_t>(i)) != example.segments.end();
+        targets += example.labels[i] >= 0 && !starts;
+    }
+    return static_cast<double>(targets);
+}
+
 } // namespace dorabench

@@ -20,6 +20,9 @@ struct CausalVocabulary {
 EncodedExample encode_causal(const TrainingPair& pair, const EncodeOptions& options,
                              const CausalVocabulary& vocabulary);
 
+// Labels that bear loss behind the shift by one: the first of each packed document is nobody's target.
+double causal_loss_weight(const EncodedExample& example);
+
 struct Seam {
     Ids context, continuation;
 };

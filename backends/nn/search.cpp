@@ -216,4 +216,11 @@ Outcome Search::outcome() const {
     return {best.ids, ended_early_ ? "decided" : best.reason, best.score};
 }
 
+void fill_response(Outcome outcome, const Tokenizer* tokenizer, const std::vector<std::string>& stop,
+                   Response& response) {
+    response.ids = std::move(outcome.ids);
+    response.finish_reason = std::move(outcome.reason);
+    if (tokenizer) response.text = cut_at_stop(tokenizer->decode(response.ids, true), stop);
+}
+
 } // namespace dorabench

@@ -1,4 +1,5 @@
 #include "backends/vlbart/config.h"
+#include "backends/nn/config_keys.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
@@ -10,60 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-// Reads checked values of one JSON object; every error names the file and the key.
-class Keys {
-public:
-    Keys(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-        if (!object.is_object()) throw Error::data(where_, ": expected a JSON object");
-    }
-    bool has(const char* key) const {
-        auto at = object_.find(key);
-        return at != object_.end() && !at->is_null();
-    }
-    int64_t integer(const char* key, int64_t low, int64_t high) const {
-        if (!has(key)) throw Error::data(where_, ": ", key, " is missing");
-        const json& value = object_.at(key);
-        if (!value.is_number_integer() || value.get<double>() < double(low) ||
-            value.get<double>() > double(high))
-            throw Error::data(where_, ": ", key, " must be an integer in [", low, ", ", high, "], got ",
-                              value.dump());
-        return value.get<int64_t>();
-    }
-    int64_t integer_or(const char* key, int64_t fallback, int64_t low, int64_t high) const {
-        return has(key) ? integer(key, low, high) : fallback;
-    }
-    // A token id below the vocabulary or, as some configurations have it, a list of one.
-    int64_t token(const char* key, int64_t fallback, int64_t vocab) const {
-        if (!has(key)) return fallback;
-        const json& value = object_.at(key);
-        const json& id = value.is_array() && value.size() == 1 ? value.front() : value;
-        if (!id.is_number_integer() || id.get<double>() < 0 || id.get<double>() >= double(vocab))
-            throw Error::data(where_, ": ", key, " must be a token id in [0, vocab_size=", vocab, "), got ",
-                              value.dump());
-        return id.get<int64_t>();
-    }
-    bool flag(const char* key, bool fallback) const {
-        if (!has(key)) return fallback;
-        if (!object_.at(key).is_boolean())
-            throw Error::data(where_, ": ", key, " must be true or false, got ", object_.at(key).dump());
-        return object_.at(key).get<bool>();
-    }
-    std::string text(const char* key, const std::string& fallback) const {
-        if (!has(key)) return fallback;
-        if (!object_.at(key).is_string())
-            throw Error::data(where_, ": ", key, " must be a string, got ", object_.at(key).dump());
-        return object_.at(key).get<std::string>();
-    }
-    const std::string& where() const { return where_; }
-
-private:
-    const json& object_;
-    std::string where_;
-};
-
 constexpr int64_t kLarge = int64_t(1) << 24; // no dimension of a real model comes near
 
-void refuse_unsupported(const Keys& keys) {
+void refuse_unsupported(const ConfigKeys& keys) {
     const std::string& where = keys.where();
     const std::string type = keys.text("model_type", "");
     if (type != "bart") throw Error::data(where, ": model_type must be bart, got \"", type, "\"");
@@ -85,7 +35,7 @@ void refuse_unsupported(const Keys& keys) {
         throw Error::data(where, ": tie_word_embeddings must be true, got false");
 }
 
-void read_sizes(const Keys& keys, BartConfig& c) {
+void read_sizes(const ConfigKeys& keys, BartConfig& c) {
     c.d_model = keys.integer("d_model", 1, kLarge);
     c.encoder_layers = keys.integer("encoder_layers", 1, 4096);
     c.decoder_layers = keys.integer("decoder_layers", 1, 4096);
@@ -107,7 +57,7 @@ bool is_square(int64_t n) {
     return side * side == n;
 }
 
-void read_visual(const Keys& keys, const BartConfig& c, VisualConfig& v) {
+void read_visual(const ConfigKeys& keys, const BartConfig& c, VisualConfig& v) {
     if (!keys.has("feat_dim")) return;
     v.feat_dim = keys.integer("feat_dim", 1, kLarge);
     v.n_images = keys.integer_or("n_images", v.n_images, 1, 4096);
@@ -181,7 +131,7 @@ BartConfig parse_bart_config(const std::string& text, const std::string& where) 
     } catch (const json::exception& e) {
         throw Error::data(where, ": expected JSON: ", e.what());
     }
-    const Keys keys(parsed, where);
+    const ConfigKeys keys(parsed, where);
     refuse_unsupported(keys);
     BartConfig c;
     read_sizes(keys, c);

@@ -341,7 +341,7 @@ TEST_F(Import, HfPeftLoadsTheExportedAdapterWithEqualLogits) {
         settings.checkpoint = base;
         export_as_lora(source(method) + "/adapter", registries.backends.get("llama").shapes(settings),
                        dir / method);
-        const std::string script = dir / "peft.py", out = dir / (method + ".safetensors");
+        const std::string script = dir / "load_adapter.py", out = dir / (method + ".safetensors");
         write_file_atomic(script,
                           "import sys, torch\n"
                           "from peft import PeftModel\n"
@@ -353,8 +353,9 @@ TEST_F(Import, HfPeftLoadsTheExportedAdapterWithEqualLogits) {
                           "    logits = model(torch.arange(24)[None]).logits[0].contiguous()\n"
                           "save_file({'logits': logits}, sys.argv[3])\n");
         const std::string command = "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 '" + python + "' '" + script + "' '" +
-                                    base + "' '" + (dir / method) + "' '" + out + "' > /dev/null 2>&1";
-        ASSERT_EQ(std::system(command.c_str()), 0) << method;
+                                    base + "' '" + (dir / method) + "' '" + out + "' > '" + (dir / "log") +
+                                    "' 2>&1";
+        ASSERT_EQ(std::system(command.c_str()), 0) << method << ": " << read_file(dir / "log");
         EXPECT_TRUE(test::close(logits(base, dir / method), read_tensors(out)[0].tensor, 1e-5)) << method;
     }
 }
