@@ -73,7 +73,8 @@ private:
     bool ended_early_ = false;
 };
 
-// What a search ended with, as the answer: ids, reason and, with a tokenizer, the text before the first stop string.
+// What a search ended with, as the answer: ids, reason and, with a tokenizer, the text before the first stop
+// string.
 void fill_response(Outcome outcome, const Tokenizer* tokenizer, const std::vector<std::string>& stop,
                    Response& response);
 // Text before the first of the stop strings.
