@@ -1,6 +1,6 @@
 #include "backends/llama/model.h"
 #include "backends/nn/checkpointing.h"
-#include "backends/ops/frozen_product.h"
+#include "backends/ops/product.h"
 #include "backends/ops/linear_cross_entropy.h"
 #include "backends/ops/rms_norm.h"
 #include "backends/ops/swiglu.h"
@@ -172,7 +172,7 @@ at::Tensor LlamaModel::final_norm(const at::Tensor& x) const { return rms_norm(x
 
 at::Tensor LlamaModel::logits(const at::Tensor& x) {
     at::Tensor h = final_norm(x);
-    return (head_ ? head_->forward(h) : frozen_product(h, embedding_)).to(at::kFloat);
+    return (head_ ? head_->forward(h) : linear_product(h, embedding_)).to(at::kFloat);
 }
 
 at::Tensor LlamaModel::loss(const at::Tensor& x, const at::Tensor& labels, const at::Tensor& scale) {

@@ -2,6 +2,7 @@
 #include "backends/llava/llava.h"
 #include "backends/nn/generation_defaults.h"
 #include "backends/ops/device.h"
+#include "backends/ops/product.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
@@ -71,8 +72,8 @@ Weights vision_weights(const LlavaConfig& config, const ModelShapes& shapes, con
 } // namespace
 
 at::Tensor Projector::forward(const at::Tensor& features) const {
-    return at::linear(
-        at::gelu(at::linear(features.to(weight1.options().requires_grad(false)), weight1, bias1)), weight2,
+    return linear_product(
+        at::gelu(linear_product(features.to(weight1.options().requires_grad(false)), weight1, bias1)), weight2,
         bias2);
 }
 

@@ -1,5 +1,4 @@
 #include "backends/nn/checkpointing.h"
-#include "backends/ops/frozen_product.h"
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -17,7 +16,6 @@ public:
                               const std::shared_ptr<Block>& block) {
         ctx->save_for_backward({x});
         ctx->saved_data["block"] = at::IValue::make_capsule(c10::make_intrusive<BlockHolder>(*block));
-        TrainingProducts as_in_the_recompute; // gradients are off in here
         return (*block)(x);
     }
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,

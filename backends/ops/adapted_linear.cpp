@@ -2,7 +2,7 @@
 #include "backends/ops/adapted_linear_node.h"
 #include "backends/ops/compose.h"
 #include "backends/ops/cuda_kernels.h"
-#include "backends/ops/frozen_product.h"
+#include "backends/ops/product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/mm.h>
@@ -65,8 +65,8 @@ void check_site(const AdaptedSite& site, const at::Tensor& x) {
     const int64_t out = site.out(), in = site.in();
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) == in, "[adapted_linear] x must be [..., in=", in, "], got ",
                 x.sizes());
-    TORCH_CHECK(x.scalar_type() == site.dtype(), "[adapted_linear] x must be ",
-                site.dtype(), " as the weight is, got ", x.scalar_type());
+    TORCH_CHECK(x.scalar_type() == site.dtype(), "[adapted_linear] x must be ", site.dtype(),
+                " as the weight is, got ", x.scalar_type());
     TORCH_CHECK(site.down.defined() == site.up.defined(), "[adapted_linear] A and B must come together");
     if (site.down.defined())
         TORCH_CHECK(site.down.dim() == 2 && site.down.size(1) == in && site.up.dim() == 2 &&
@@ -85,7 +85,7 @@ void add_low_rank(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidd
     const at::Tensor h = detail::hidden_in_use(site, hidden);
     if (site.lambda_b.defined() && z.size(0) < site.up.size(1)) {
         const at::Tensor scale = site.lambda_b.detach().to(z.scalar_type());
-        z.addcmul_(at::mm(h, site.up.t()), scale, site.scaling);
+        z.addcmul_(product_nt(h, site.up), scale, site.scaling);
         return;
     }
     z.addmm_(h, detail::up_in_use(site).t(), 1, site.scaling);
@@ -96,7 +96,7 @@ void add_low_rank(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidd
 at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& kept,
                                        const at::Tensor& hidden, at::Tensor& inner) {
     const int64_t tokens = x.size(0);
-    const at::Tensor both = at::mm(at::cat({x - kept, kept}), site.dense().t());
+    const at::Tensor both = product_nt(at::cat({x - kept, kept}), site.dense());
     at::Tensor y = both.narrow(0, 0, tokens);
     inner = both.narrow(0, tokens, tokens);
     if (site.down.defined()) add_low_rank(inner, site, hidden);
@@ -113,8 +113,8 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
 }
 
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
-    if (!detail::is_adapted(site)) return frozen_product(x, site.dense(), site.bias);
-    at::Tensor z = frozen_product(x, site.dense());
+    if (!detail::is_adapted(site)) return linear_product(x, site.dense(), site.bias);
+    at::Tensor z = linear_product(x, site.dense());
     if (site.down.defined()) add_low_rank(z, site, hidden);
     compose_(z, site.gain, site.bias);
     return z;
@@ -131,7 +131,8 @@ std::vector<int64_t> output_shape(const at::Tensor& x, const AdaptedSite& site) 
 at::Tensor find_weak_rows(const at::Tensor& gain, bool has_bias) {
     // y - b = g z loses z where g is 0, or where b is so much larger than g z that the difference rounds z
     // away.
-    if (kernels_for(gain)) return {}; // the kernel looks for itself (weak_gain), which spares the host's waiting
+    if (kernels_for(gain))
+        return {}; // the kernel looks for itself (weak_gain), which spares the host's waiting
     at::NoGradGuard no_grad;
     const at::Tensor rows = (gain.abs() <= weak_gain(has_bias)).nonzero().view(-1);
     return rows.numel() > 0 ? rows : at::Tensor();
@@ -156,7 +157,7 @@ std::vector<at::Tensor> adapted_linear(std::span<const AdaptedSite* const> sites
         at::AutoDispatchBelowADInplaceOrView below;
         const at::Tensor x2 = x.reshape({-1, x.size(-1)});
         const at::Tensor kept = dropping ? dropped(x2, sites[0]->dropout, sites[0]->key) : x2;
-        if (shared.width > 0) hidden = frozen_product(kept, shared.down);
+        if (shared.width > 0) hidden = product_nt(kept, shared.down);
         for (size_t i = 0; i < sites.size(); ++i) {
             const AdaptedSite& site = *sites[i];
             const at::Tensor own =

@@ -2,6 +2,7 @@
 #include "backends/ops/compose.h"
 #include "backends/ops/cuda_kernels.h"
 #include "backends/ops/dora_norm.h"
+#include "backends/ops/product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 #include <algorithm>
@@ -116,10 +117,10 @@ void AdaptedLinearNode::site_backward(Pass& pass, size_t index, const at::Tensor
     if (site.down.defined()) low_rank_backward(pass, index, dz);
     if (!pass.wants_dx) return;
     if (riders == 0 && pass.dx.defined()) {
-        pass.dx.addmm_(rows, site.dense());
+        pass.dx.add_(product_nt(rows, site.dense().t()));
         return;
     }
-    const at::Tensor product = at::mm(rows, site.dense());
+    const at::Tensor product = product_nt(rows, site.dense().t());
     const at::Tensor own = riders > 0 ? product.narrow(0, 0, tokens) : product;
     if (riders > 0) pass.extra_A[index].add_(product.narrow(0, tokens, riders), site.scaling);
     pass.dx = pass.dx.defined() ? pass.dx.add_(own) : own;
@@ -138,12 +139,13 @@ void AdaptedLinearNode::second_product_backward(Pass& pass, size_t index, const 
     if (site.full_norm_grad && site.down.defined()) {
         norm_backward(pass, index);
         if (site.lora_A.defined())
-            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()), site.scaling);
+            pass.extra_A[index].add_(product_nt(pass.bordered.to(site.dtype()), site.dense().t()),
+                                     site.scaling);
     }
     if (site.down.defined()) low_rank_backward(pass, index, dz);
     if (!pass.wants_dx) return;
     rows.narrow(0, 0, tokens).copy_(dy);
-    const at::Tensor both = at::mm(rows, site.dense());
+    const at::Tensor both = product_nt(rows, site.dense().t());
     pass.dx = both.narrow(0, 0, tokens);
     pass.dx_kept = both.narrow(0, tokens, tokens).sub_(pass.dx);
 }
@@ -163,7 +165,7 @@ void AdaptedLinearNode::magnitude_backward(Pass& pass, size_t index, const at::T
                               weak_gain(site.bias.defined()));
     } else if (site.weak_rows.defined()) {
         const at::Tensor& weak = site.weak_rows;
-        at::Tensor z = at::mm(pass.x, site.dense().index_select(0, weak).t());
+        at::Tensor z = product_nt(pass.x, site.dense().index_select(0, weak));
         if (site.down.defined()) {
             const at::Tensor own = hidden_.narrow(1, shared_.column[index], site.down.size(0));
             z.addmm_(hidden_in_use(site, own), up_in_use(site).index_select(0, weak).t(), 1, site.scaling);
@@ -190,7 +192,7 @@ void AdaptedLinearNode::norm_backward(Pass& pass, size_t index) {
         pass.bordered = weighted.t();
         pass.extra_A[index] = (s * s) * at::mm(at::mm(up.t(), weighted), site.down.to(type));
         if (!pass.wants_dx && !sites_[index].inner.defined())
-            pass.extra_A[index].add_(at::mm(pass.bordered.to(site.dtype()), site.dense()), s);
+            pass.extra_A[index].add_(product_nt(pass.bordered.to(site.dtype()), site.dense().t()), s);
         return;
     }
     const at::Tensor d = site.lambda_d.detach().to(type);
@@ -203,15 +205,16 @@ void AdaptedLinearNode::low_rank_backward(Pass& pass, size_t index, const at::Te
     const AdaptedSite& site = sites_[index].site;
     const auto type = accumulate_type(dz.scalar_type());
     const at::Tensor hidden = hidden_.narrow(1, shared_.column[index], site.down.size(0));
-    at::Tensor slope = at::mm(dz, up_in_use(site)).mul_(site.scaling); // P = s dz B
+    at::Tensor slope = product_nt(dz, up_in_use(site).t()).mul_(site.scaling); // P = s dz B
     if (site.lambda_d.defined()) {
         if (wants(index, kD)) put(pass, index, kD, (slope.to(type) * hidden).sum(0));
         slope.mul_(site.lambda_d.detach().to(slope.scalar_type()));
     }
     if (wants(index, kB))
-        put(pass, index, kB, product_in(dz.t(), hidden, site.lora_B.scalar_type()).mul_(site.scaling));
+        put(pass, index, kB,
+            product_nt(hidden.t(), dz.t(), site.lora_B.scalar_type()).t().mul_(site.scaling));
     if (wants(index, kScaleB)) {
-        at::Tensor product = product_in(dz.t(), hidden_in_use(site, hidden), type);
+        at::Tensor product = product_nt(hidden_in_use(site, hidden).t(), dz.t(), type).t();
         put(pass, index, kScaleB, product.mul_(site.up).sum(1).mul_(site.scaling));
     }
     pass.slopes.narrow(1, shared_.column[index], site.down.size(0)).add_(slope);
@@ -225,7 +228,7 @@ void AdaptedLinearNode::finish(Pass& pass) {
         if (pass.dx_kept.defined()) {
             if (pass.slopes.defined()) pass.dx_kept.addmm_(pass.slopes, shared_.down);
         } else if (first.dropout > 0 && is_adapted(first)) {
-            pass.dx_kept = at::mm(pass.slopes, shared_.down);
+            pass.dx_kept = product_nt(pass.slopes, shared_.down.t());
         } else {
             pass.dx.addmm_(pass.slopes, shared_.down);
         }
@@ -237,7 +240,8 @@ void AdaptedLinearNode::finish(Pass& pass) {
     bool any = false;
     for (size_t i = 0; i < sites_.size(); ++i) any = any || wants(i, kA);
     if (!any) return;
-    const at::Tensor all = product_in(pass.slopes.t(), pass.kept, accumulate_type(pass.slopes.scalar_type()));
+    const at::Tensor all =
+        product_nt(pass.slopes.t(), pass.kept.t(), accumulate_type(pass.slopes.scalar_type()));
     for (size_t i = 0; i < sites_.size(); ++i) {
         if (!wants(i, kA)) continue;
         const AdaptedSite& site = sites_[i].site;

@@ -55,10 +55,6 @@ void set_cuda_kernels(const CudaKernels* kernels); // by device.cpp
 // The table where x is on a GPU and of a type that the kernels know; else null.
 const CudaKernels* kernels_for(const at::Tensor& x);
 
-// a b with the result in `type` (b may be a transposed view). On a GPU 16-bit factors are added up in float32
-// and rounded to `type` once.
-at::Tensor product_in(const at::Tensor& a, const at::Tensor& b, at::ScalarType type);
-
 } // namespace dorabench
 
 // The one symbol of libdorabench_cuda.so: the table, or null when `tag` is not its own, which *own then

@@ -2,6 +2,7 @@
 #include "backends/ops/compose.h"
 #include "backends/ops/compose_math.h"
 #include "backends/ops/cuda_kernels.h"
+#include "backends/ops/product.h"
 #include "backends/ops/tall_product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
@@ -84,7 +85,7 @@ at::Tensor weight_times_down(const at::Tensor& weight, const at::Tensor& down) {
     if (suits_tall_product(weight, down)) return tall_product(weight, down);
     const auto type = accumulate_type(weight.scalar_type());
     if (weight.is_cuda() && down.scalar_type() == weight.scalar_type())
-        return product_in(weight, down.t(), type);
+        return product_nt(weight, down, type);
     const at::Tensor right = down.to(type).t();
     if (weight.scalar_type() == type) return at::mm(weight, right);
     at::Tensor cross =

@@ -1,6 +1,7 @@
 #include "backends/ops/linear_cross_entropy.h"
 #include "backends/ops/cuda_kernels.h"
 #include "backends/ops/grad_needed.h"
+#include "backends/ops/product.h"
 #include "backends/ops/row_math.h"
 #include <ATen/ops/addmm.h>
 #include <cmath>
@@ -9,7 +10,7 @@
 namespace dorabench {
 namespace {
 
-constexpr int64_t kChunkElements = int64_t(8) << 20;
+constexpr int64_t kChunkElements = int64_t(4) << 20;
 constexpr int64_t kCudaChunkElements = int64_t(64) << 20; // a product of 2048 rows fills a GPU
 // logits of one row -> its loss; the row becomes d loss / d logits
 double loss_and_gradient(float* row, int64_t n, int64_t label, float scale) {
@@ -105,7 +106,7 @@ Result run_cuda(const CudaKernels& cuda, const at::Tensor& hidden_in, const at::
             at::Tensor into = result.dhidden.narrow(0, at, size);
             at::mm_out(into, logits, weight);
         }
-        if (need_dweight) dweight.add_(product_in(logits.t(), h, at::kFloat));
+        if (need_dweight) dweight.add_(product_nt(logits.t(), h.t(), at::kFloat));
     }
     if (need_dweight) result.dweight = dweight.to(weight.scalar_type());
     result.loss = losses.sum(at::kDouble).to(at::kFloat);
@@ -125,22 +126,15 @@ Result run(const at::Tensor& hidden, const at::Tensor& weight, const CrossEntrop
     Result result;
     at::Tensor dkept = need_dhidden ? at::empty_like(kept.hidden) : at::Tensor();
     if (need_dweight) result.dweight = at::zeros_like(weight);
-    at::Tensor buffer; // one chunk's logits, reused
     for (int64_t at = 0; at < n; at += chunk) {
         const int64_t size = std::min(chunk, n - at);
         at::Tensor h = kept.hidden.narrow(0, at, size), labels = kept.labels.narrow(0, at, size);
         at::Tensor scale = kept.scale.defined() ? kept.scale.narrow(0, at, size) : at::Tensor();
-        if (!buffer.defined()) buffer = at::empty({size, vocab}, hidden.options());
-        at::Tensor product = buffer.narrow(0, 0, size);
-        at::mm_out(product, h, weight.t());
-        at::Tensor logits = product.to(wide); // the same storage in float32
+        at::Tensor logits = product_nt(h, weight).to(wide); // the same storage in float32
         loss += plain ? chunk_cpu(logits, labels, scale) : chunk_any(logits, labels, scale);
         at::Tensor dlogits = logits.to(hidden.scalar_type());
-        if (need_dhidden) {
-            at::Tensor into = dkept.narrow(0, at, size);
-            at::mm_out(into, dlogits, weight);
-        }
-        if (need_dweight) result.dweight.addmm_(dlogits.t(), h);
+        if (need_dhidden) dkept.narrow(0, at, size).copy_(product_nt(dlogits, weight.t()));
+        if (need_dweight) result.dweight.add_(product_nt(dlogits.t(), h.t()));
     }
     result.loss = as_scalar(loss, hidden);
     if (need_dhidden)

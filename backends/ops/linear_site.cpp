@@ -1,6 +1,6 @@
 #include "backends/ops/linear_site.h"
 #include "backends/ops/adapted_linear.h"
-#include "backends/ops/frozen_product.h"
+#include "backends/ops/product.h"
 
 namespace dorabench {
 namespace {
@@ -19,7 +19,7 @@ at::Tensor packed_product(const FrozenLinear& base, const at::Tensor& bias, cons
 at::Tensor FrozenLinear::product(const at::Tensor& x) const {
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) == in(), "[linear] x must be [..., in=", in(), "], got ",
                 x.sizes());
-    return packed_ ? packed_product(*this, {}, x) : at::linear(x, weight_);
+    return packed_ ? packed_product(*this, {}, x) : linear_product(x, weight_);
 }
 
 at::Tensor LinearSite::forward(const at::Tensor& x) const {
@@ -27,7 +27,7 @@ at::Tensor LinearSite::forward(const at::Tensor& x) const {
     TORCH_CHECK(x.dim() >= 1 && x.size(-1) == base_.in(), "[linear] ", path_,
                 ": x must be [..., in=", base_.in(), "], got ", x.sizes());
     if (base_.packed()) return packed_product(base_, base_.bias(), x);
-    return frozen_product(x, base_.weight(), base_.bias());
+    return linear_product(x, base_.weight(), base_.bias());
 }
 
 std::vector<at::Tensor> forward_shared(std::span<LinearSite* const> sites, const at::Tensor& x) {

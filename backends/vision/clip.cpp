@@ -1,4 +1,5 @@
 #include "backends/vision/clip.h"
+#include "backends/ops/product.h"
 #include "backends/ops/tensor_io.h"
 #include "backends/vision/clip_resnet.h"
 #include "harness/base/error.h"
@@ -139,7 +140,7 @@ public:
         if (!projection_.defined() || !after_.weight.defined())
             throw Error::data(
                 "the vision tower has no projection: image embeddings need a whole CLIP checkpoint");
-        return at::linear(apply_norm(run(pixels, config_.layers).select(1, 0), after_), projection_);
+        return linear_product(apply_norm(run(pixels, config_.layers).select(1, 0), after_), projection_);
     }
 
 private:
@@ -159,13 +160,14 @@ private:
             const Layer& layer = layers_[static_cast<size_t>(i)];
             at::Tensor y = apply_norm(x, layer.norm1);
             at::Tensor attended =
-                at::scaled_dot_product_attention(split(at::linear(y, layer.q.weight, layer.q.bias)),
-                                                 split(at::linear(y, layer.k.weight, layer.k.bias)),
-                                                 split(at::linear(y, layer.v.weight, layer.v.bias)));
-            x = x + at::linear(attended.transpose(1, 2).reshape({n, t, d}), layer.out.weight, layer.out.bias);
-            y = at::linear(apply_norm(x, layer.norm2), layer.fc1.weight, layer.fc1.bias);
+                at::scaled_dot_product_attention(split(linear_product(y, layer.q.weight, layer.q.bias)),
+                                                 split(linear_product(y, layer.k.weight, layer.k.bias)),
+                                                 split(linear_product(y, layer.v.weight, layer.v.bias)));
+            x = x +
+                linear_product(attended.transpose(1, 2).reshape({n, t, d}), layer.out.weight, layer.out.bias);
+            y = linear_product(apply_norm(x, layer.norm2), layer.fc1.weight, layer.fc1.bias);
             y = config_.quick_gelu ? y * at::sigmoid(y * 1.702) : at::gelu(y);
-            x = x + at::linear(y, layer.fc2.weight, layer.fc2.bias);
+            x = x + linear_product(y, layer.fc2.weight, layer.fc2.bias);
         }
         return x;
     }

@@ -1,4 +1,5 @@
 #include "backends/vision/clip_resnet.h"
+#include "backends/ops/product.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include <ATen/ops/avg_pool2d.h>
@@ -64,10 +65,10 @@ public:
         auto split = [&](const at::Tensor& y) {
             return y.view({n, y.size(1), heads, c / heads}).transpose(1, 2);
         };
-        at::Tensor q = split(at::linear(x.narrow(1, 0, 1), q_.weight, q_.bias));
-        at::Tensor y = at::scaled_dot_product_attention(q, split(at::linear(x, k_.weight, k_.bias)),
-                                                        split(at::linear(x, v_.weight, v_.bias)));
-        return at::linear(y.transpose(1, 2).reshape({n, c}), c_.weight, c_.bias);
+        at::Tensor q = split(linear_product(x.narrow(1, 0, 1), q_.weight, q_.bias));
+        at::Tensor y = at::scaled_dot_product_attention(q, split(linear_product(x, k_.weight, k_.bias)),
+                                                        split(linear_product(x, v_.weight, v_.bias)));
+        return linear_product(y.transpose(1, 2).reshape({n, c}), c_.weight, c_.bias);
     }
 
 private:

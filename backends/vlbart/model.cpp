@@ -1,6 +1,7 @@
 #include "backends/vlbart/model.h"
 #include "backends/nn/checkpointing.h"
 #include "backends/ops/linear_cross_entropy.h"
+#include "backends/ops/product.h"
 #include "backends/vlbart/row_attention.h"
 #include "harness/base/error.h"
 #include <ATen/ops/embedding.h>
@@ -243,7 +244,7 @@ at::Tensor BartModel::decode_rows(at::Tensor x, std::vector<PackedRow> rows, con
 }
 
 at::Tensor BartModel::logits(const at::Tensor& h) {
-    at::Tensor out = at::linear(h, shared_);
+    at::Tensor out = linear_product(h, shared_);
     return (biased_logits_ ? out + logits_bias_ : out).to(at::kFloat);
 }
 

@@ -1,4 +1,5 @@
 #include "backends/vlbart/visual.h"
+#include "backends/ops/product.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include "harness/base/text.h"
@@ -163,9 +164,9 @@ at::Tensor VisualEmbedding::forward(std::span<const VisualInput* const> inputs) 
     const at::Tensor p = at::cat(boxes, 0);
     const at::Tensor area = (p.select(1, 3) - p.select(1, 2)) * (p.select(1, 1) - p.select(1, 0));
     const at::Tensor position = at::cat({p, area.unsqueeze(1)}, 1);
-    at::Tensor v =
-        normed(at::linear(at::cat(feats, 0).to(to), feat_weight_, feat_bias_), feat_norm_, feat_norm_bias_);
-    v = v + normed(at::linear(position.to(to), box_weight_, box_bias_), box_norm_, box_norm_bias_);
+    at::Tensor v = normed(linear_product(at::cat(feats, 0).to(to), feat_weight_, feat_bias_), feat_norm_,
+                          feat_norm_bias_);
+    v = v + normed(linear_product(position.to(to), box_weight_, box_bias_), box_norm_, box_norm_bias_);
     if (config_.order_embedding) {
         auto ids = [&](std::vector<int64_t>& values) {
             return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kLong)

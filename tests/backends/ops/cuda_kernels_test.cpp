@@ -65,11 +65,5 @@ TEST(CudaKernels, AreNotAskedForTensorsOnTheCpu) {
     EXPECT_EQ(kernels_for(at::zeros({2}, at::kDouble)), nullptr);
 }
 
-TEST(CudaKernels, ProductInRoundsToTheTypeAskedFor) {
-    const at::Tensor a = at::ones({2, 3}, at::kBFloat16), b = at::ones({3, 4}, at::kBFloat16);
-    EXPECT_EQ(product_in(a, b, at::kFloat).scalar_type(), at::kFloat);
-    EXPECT_TRUE(product_in(a, b, at::kFloat).equal(at::full({2, 4}, 3.0)));
-}
-
 } // namespace
 } // namespace dorabench
