@@ -1,6 +1,6 @@
-// Weight decomposition of arXiv:2402.09353, section 3.2, by output row n of a weight [out, in]:
-//   ΔM = mean_n | ||w'_n|| - ||w_n|| |      ΔD = mean_n (1 - cos(w'_n, w_n))
-// and over all weights Pearson's correlation of (ΔD, ΔM) and the slope of ΔM on ΔD. float64 throughout.
+// analyze: how weights moved, as magnitude and direction (decomposition.h): of two checkpoints, or of runs,
+// whose adapters are merged one weight at a time. Runs that differ in the number of steps alone are
+// checkpoints of one training.
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
@@ -8,67 +8,31 @@
 #include "harness/base/text.h"
 #include "harness/cli/checkpoint_sites.h"
 #include "harness/cli/commands.h"
+#include "harness/cli/decomposition.h"
+#include "harness/compare/samples.h"
+#include "harness/page/plots.h"
 #include "harness/report/table.h"
-#include <ATen/TensorOperators.h>
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 namespace dorabench {
 namespace {
 
-constexpr int64_t kChunkElements = 1 << 21; // of a weight that are widened to float64 at a time
-constexpr double kVaries = 1e-6; // a standard deviation below this is float32 rounding, not variation
+using Json = nlohmann::ordered_json;
 
-struct Row {
-    std::string name;
-    double delta_m = 0, delta_d = 0;
+struct Analysis {                       // of one run, or of two checkpoints
+    std::string run, label, checkpoint; // label: "dora r16"; checkpoint: "150 steps"
+    std::vector<WeightChange> weights;
 };
 
-Row decompose(const std::string& name, const at::Tensor& base, const at::Tensor& tuned) {
-    const int64_t out = base.size(0),
-                  step = std::max<int64_t>(1, kChunkElements / std::max<int64_t>(base.size(1), 1));
-    double magnitude = 0, direction = 0;
-    for (int64_t row = 0; row < out; row += step) {
-        const int64_t rows = std::min(step, out - row);
-        const at::Tensor a = base.narrow(0, row, rows).to(at::kDouble),
-                         b = tuned.narrow(0, row, rows).to(at::kDouble);
-        const at::Tensor m = (a * a).sum(1).sqrt(), n = (b * b).sum(1).sqrt(), product = m * n;
-        magnitude += (n - m).abs().sum().item<double>();
-        // A row of zeros has no direction: unchanged if it stays zero, turned fully if it does not.
-        const at::Tensor cosine = (a * b).sum(1) / product.masked_fill(product == 0, 1);
-        const at::Tensor turned = (1 - cosine).clamp_min(0);
-        direction += turned.masked_fill((m == 0).logical_and(n == 0), 0).sum().item<double>();
-    }
-    const double count = double(std::max<int64_t>(out, 1));
-    return {name, magnitude / count, direction / count};
-}
-
-struct Relation {
-    std::optional<double> pearson, slope; // none where one of the two does not vary
-};
-
-Relation relate(const std::vector<Row>& rows) {
-    const double n = double(rows.size());
-    double mean_d = 0, mean_m = 0, dd = 0, mm = 0, dm = 0;
-    for (const Row& row : rows) mean_d += row.delta_d / n, mean_m += row.delta_m / n;
-    for (const Row& row : rows) {
-        const double d = row.delta_d - mean_d, m = row.delta_m - mean_m;
-        dd += d * d, mm += m * m, dm += d * m;
-    }
-    Relation relation;
-    if (rows.size() < 2 || std::sqrt(dd / n) <= kVaries || std::sqrt(mm / n) <= kVaries) return relation;
-    relation.pearson = dm / std::sqrt(dd * mm);
-    relation.slope = dm / dd;
-    return relation;
-}
-
-std::vector<Row> compare_files(const std::string& base_path, const std::string& tuned_path) {
+std::vector<WeightChange> compare_files(const std::string& base_path, const std::string& tuned_path,
+                                        int64_t spectrum) {
     const Checkpoint base = Checkpoint::open(resolve_checkpoint(base_path));
     const Checkpoint tuned = Checkpoint::open(resolve_checkpoint(tuned_path));
-    std::vector<Row> rows;
+    std::vector<WeightChange> rows;
     for (const auto& [name, place] : base.tensors()) {
         if (place.entry.shape.size() != 2) continue;
         const Checkpoint::Place* other = tuned.find(name);
@@ -86,7 +50,7 @@ std::vector<Row> compare_files(const std::string& base_path, const std::string& 
             log::warning(name, " is not of a floating-point type: left out");
             continue;
         }
-        rows.push_back(decompose(name, before, after));
+        rows.push_back(decompose(name, before, after, spectrum));
     }
     for (const auto& [name, place] : tuned.tensors())
         if (place.entry.shape.size() == 2 && !base.find(name))
@@ -96,16 +60,25 @@ std::vector<Row> compare_files(const std::string& base_path, const std::string& 
     return rows;
 }
 
-std::string run_folder(const std::string& run) {
-    if (is_folder(run)) return run;
-    if (const auto record = find_run("results", run)) return record->path;
-    throw Error::config("no run \"", run, "\" in results/runs; give its id, name or folder");
+// A folder, an id or its beginning, a name, or a method: all its finished runs.
+std::vector<RunRecord> runs_of(const std::string& word, const std::string& results) {
+    if (is_folder(word)) return {read_run(word)};
+    std::vector<RunRecord> out;
+    std::vector<std::string> known;
+    for (RunRecord& record : read_runs(results)) {
+        known.insert(known.end(), {record.id, record.name, record.method});
+        bool named = starts_with(record.id, word) || record.name == word || record.method == word;
+        if (!word.empty() && named && is_folder(record.path + "/adapter")) out.push_back(std::move(record));
+    }
+    if (out.empty())
+        throw Error::config("no run \"", word, "\" with an adapter in ", results,
+                            "/runs; give its id, name, method or folder", did_you_mean(word, known));
+    return out;
 }
 
 // A run's adapter against the weights it was trained on, merged one weight at a time.
-std::vector<Row> compare_run(const std::string& run, const Globals& globals) {
-    const std::string folder = run_folder(run);
-    const RunRecord record = read_run(folder);
+std::vector<WeightChange> compare_run(const RunRecord& record, int64_t spectrum, const Globals& globals) {
+    const std::string& folder = record.path;
     auto setting = [&](const std::string& key) {
         const auto at = record.settings.find(key);
         return at == record.settings.end() ? std::string() : at->second;
@@ -131,9 +104,9 @@ std::vector<Row> compare_run(const std::string& run, const Globals& globals) {
         before[parameter.name] = parameter.tensor.detach().alias();
     const auto adapter = attach_adapter(*backend, read_adapter_settings(folder + "/adapter"), 0);
     adapter->load(folder + "/adapter");
-    std::vector<Row> rows;
+    std::vector<WeightChange> rows;
     auto add = [&](const std::string& name, const at::Tensor& after) {
-        if (after.dim() == 2) rows.push_back(decompose(name, before.at(name), after.detach()));
+        if (after.dim() == 2) rows.push_back(decompose(name, before.at(name), after.detach(), spectrum));
     };
     if (adapter->settings().method != "ft") adapter->for_each_merged(add);
     for (const TrainableTensor& part : adapter->trainable())
@@ -142,8 +115,17 @@ std::vector<Row> compare_run(const std::string& run, const Globals& globals) {
     return rows;
 }
 
-nlohmann::ordered_json number(const std::optional<double>& value) {
-    return value && std::isfinite(*value) ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+Analysis analyze_run(const RunRecord& record, int64_t spectrum, const Globals& globals) {
+    const nlohmann::json metrics = run_json(record, "metrics.json");
+    std::string steps = "?";
+    if (auto train = metrics.find("train");
+        train != metrics.end() && train->is_object() && train->contains("steps"))
+        steps = (*train)["steps"].dump();
+    return {record.id, method_label(record), steps + " steps", compare_run(record, spectrum, globals)};
+}
+
+Json number(const std::optional<double>& value) {
+    return value && std::isfinite(*value) ? Json(*value) : Json();
 }
 
 std::string digits(double value) {
@@ -152,34 +134,162 @@ std::string digits(double value) {
     return text;
 }
 
+std::vector<const WeightChange*> pointers(const std::vector<WeightChange>& weights) {
+    std::vector<const WeightChange*> out;
+    for (const WeightChange& weight : weights) out.push_back(&weight);
+    return out;
+}
+
+void add_relation(const Relation& relation, Json& out) {
+    out["pearson"] = number(relation.pearson);
+    out["slope"] = number(relation.slope);
+    out["pearson_ci95"] = relation.low ? Json{*relation.low, *relation.high} : Json();
+}
+
+Json weight_json(const WeightChange& weight) {
+    Json out = {
+        {"name", weight.name},
+        {"delta_m", number(weight.delta_m)},
+        {"delta_d", number(weight.delta_d)},
+        {"module", weight.module()},
+        {"layer", weight.layer() ? Json(*weight.layer()) : Json()},
+        {"norm_change", {{"mean", weight.norm_mean}, {"p5", weight.norm_low}, {"p95", weight.norm_high}}}};
+    if (!weight.singular_values.empty()) out["singular_values"] = weight.singular_values;
+    return out;
+}
+
+Json analysis_json(const Analysis& analysis) {
+    Json out;
+    out["rows"] = Json::array();
+    for (const WeightChange& weight : analysis.weights) out["rows"].push_back(weight_json(weight));
+    add_relation(relate(pointers(analysis.weights)), out);
+    return out;
+}
+
+// All checkpoints and seeds of a method together, as the paper's figure draws them.
+using Groups = std::vector<std::pair<std::string, std::vector<const WeightChange*>>>;
+Groups by_label(const std::vector<Analysis>& analyses) {
+    Groups out;
+    for (const Analysis& analysis : analyses) {
+        auto at = std::find_if(out.begin(), out.end(),
+                               [&](const auto& one) { return one.first == analysis.label; });
+        if (at == out.end()) at = out.insert(out.end(), {analysis.label, {}});
+        for (const WeightChange& weight : analysis.weights) at->second.push_back(&weight);
+    }
+    return out;
+}
+
+std::string relation_text(const Relation& relation) {
+    if (!relation.pearson) return "no correlation: one of the two does not vary";
+    std::string out = cat("correlation of ΔD and ΔM ", digits(*relation.pearson));
+    if (relation.low) out += cat(" (95 %: ", digits(*relation.low), " to ", digits(*relation.high), ")");
+    return out + ", slope " + digits(*relation.slope);
+}
+
+Table weights_table(const Analysis& analysis) {
+    Table table;
+    if (!analysis.label.empty())
+        table.title = cat(analysis.label, " (", analysis.run, "), ", analysis.checkpoint);
+    table.header = {"weight", "ΔM", "ΔD", "norm change %", "5 %", "95 %"};
+    for (const WeightChange& weight : analysis.weights)
+        table.rows.push_back({weight.name, digits(weight.delta_m), digits(weight.delta_d),
+                              fixed(100 * weight.norm_mean, 3), fixed(100 * weight.norm_low, 3),
+                              fixed(100 * weight.norm_high, 3)});
+    table.notes.push_back(
+        "ΔM: mean change of a row's norm; ΔD: mean of 1 - cosine; one value an output row. Norm change: "
+        "relative, mean over the rows with 5 % and 95 % quantiles.");
+    table.notes.push_back(relation_text(relate(pointers(analysis.weights))));
+    return table;
+}
+
+Table groups_table(const Groups& groups) {
+    Table table;
+    table.title = "ΔM against ΔD, all checkpoints and seeds of a method together";
+    table.header = {"method", "weights", "correlation", "95 %", "slope", "mean ΔM", "mean ΔD"};
+    for (const auto& [label, weights] : groups) {
+        const Relation relation = relate(weights);
+        double m = 0, d = 0, n = double(weights.size());
+        for (const WeightChange* weight : weights) m += weight->delta_m / n, d += weight->delta_d / n;
+        table.rows.push_back(
+            {label, cat(weights.size()), relation.pearson ? fixed(*relation.pearson, 3) : "-",
+             relation.low ? cat(fixed(*relation.low, 3), " to ", fixed(*relation.high, 3)) : "-",
+             relation.slope ? digits(*relation.slope) : "-", digits(m), digits(d)});
+    }
+    return table;
+}
+
+std::vector<Plot> plots_of(const std::vector<Analysis>& analyses) {
+    nlohmann::json points = nlohmann::json::array(), moved = points, spectra = points;
+    for (const Analysis& analysis : analyses) {
+        const std::string label = analysis.label.empty() ? "tuned" : analysis.label;
+        for (const WeightChange& weight : analysis.weights) {
+            nlohmann::json of = {{"run", label},
+                                 {"checkpoint", analysis.checkpoint},
+                                 {"module", weight.module()},
+                                 {"name", weight.name}};
+            nlohmann::json point = of, bar = of;
+            point["delta_m"] = weight.delta_m;
+            point["delta_d"] = weight.delta_d;
+            points.push_back(point);
+            bar["value"] = 100 * weight.norm_mean;
+            bar["low"] = 100 * weight.norm_low;
+            bar["high"] = 100 * weight.norm_high;
+            if (analysis.checkpoint == analyses.back().checkpoint) moved.push_back(bar);
+            for (size_t i = 0; i < weight.singular_values.size(); ++i) {
+                nlohmann::json value = of;
+                value["index"] = i + 1;
+                value["value"] = weight.singular_values[i];
+                if (weight.singular_values[i] > 1e-12 * weight.singular_values[0]) spectra.push_back(value);
+            }
+        }
+    }
+    std::vector<Plot> out = {
+        make_plot("decomposition", "Change of magnitude against change of direction",
+                  "ΔM against ΔD, a point a weight; dashed: least squares (DoRA, section 3.2).", points),
+        make_plot("magnitude", "Where the magnitude moved",
+                  "Relative change of the rows' norms by weight: mean, with 5 % and 95 % quantiles.", moved)};
+    if (!spectra.empty())
+        out.push_back(make_plot("spectrum", "Singular values of the update",
+                                "Singular values of W' - W, one line a weight.", spectra));
+    return out;
+}
+
 } // namespace
 
 int analyze_command(const AnalyzeOptions& options, const Globals& globals) {
     const bool files = !options.base.empty() || !options.tuned.empty();
-    if (files == !options.run.empty() || options.base.empty() != options.tuned.empty())
-        throw Error::config("analyze takes a RUN, or --base and --tuned");
-    const std::vector<Row> rows =
-        files ? compare_files(options.base, options.tuned) : compare_run(options.run, globals);
-    const Relation relation = relate(rows);
+    if (files == !options.runs.empty() || options.base.empty() != options.tuned.empty())
+        throw Error::config("analyze takes a RUN or several, or --base and --tuned");
+    std::vector<Analysis> analyses;
+    if (files) analyses.push_back({"", "", "", compare_files(options.base, options.tuned, options.spectrum)});
+    for (const std::string& word : options.runs)
+        for (const RunRecord& record : runs_of(word, options.results))
+            analyses.push_back(analyze_run(record, options.spectrum, globals));
     if (globals.format == "json") {
-        nlohmann::ordered_json out;
-        out["rows"] = nlohmann::ordered_json::array();
-        for (const Row& row : rows)
-            out["rows"].push_back(
-                {{"name", row.name}, {"delta_m", number(row.delta_m)}, {"delta_d", number(row.delta_d)}});
-        out["pearson"] = number(relation.pearson);
-        out["slope"] = number(relation.slope);
+        Json out;
+        if (analyses.size() == 1) {
+            out = analysis_json(analyses.front());
+        } else {
+            out = {{"runs", Json::array()}, {"methods", Json::array()}};
+            for (const Analysis& analysis : analyses) {
+                out["runs"].push_back(
+                    {{"run", analysis.run}, {"method", analysis.label}, {"checkpoint", analysis.checkpoint}});
+                out["runs"].back().update(analysis_json(analysis));
+            }
+            for (const auto& [label, weights] : by_label(analyses)) {
+                out["methods"].push_back({{"method", label}, {"weights", weights.size()}});
+                add_relation(relate(weights), out["methods"].back());
+            }
+        }
         std::cout << out.dump(2) << "\n";
-        return 0;
+    } else {
+        for (const Analysis& analysis : analyses)
+            std::cout << render(weights_table(analysis), globals.format) << "\n";
+        if (analyses.size() > 1) std::cout << render(groups_table(by_label(analyses)), globals.format);
     }
-    Table table;
-    table.header = {"weight", "ΔM", "ΔD"};
-    for (const Row& row : rows) table.rows.push_back({row.name, digits(row.delta_m), digits(row.delta_d)});
-    table.notes.push_back("ΔM: mean change of a row's norm; ΔD: mean of 1 - cosine; one value an output row");
-    table.notes.push_back(relation.pearson ? cat("correlation of ΔD and ΔM ", digits(*relation.pearson),
-                                                 ", slope ", digits(*relation.slope))
-                                           : "no correlation: one of the two does not vary");
-    std::cout << render(table, globals.format);
+    if (!options.plots.empty())
+        log::info("figures: ", write_plots(plots_of(analyses), options.plots).size(), " files in ",
+                  options.plots);
     return 0;
 }
 

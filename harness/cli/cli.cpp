@@ -38,6 +38,7 @@ struct Options {
     TokenizeOptions tokenize;
     MetricOptions metric;
     ReportOptions report;
+    ServeOptions serve;
     CompareOptions compare;
     CheckOptions check;
     CalibrateOptions calibrate;
@@ -98,7 +99,7 @@ private:
 
     void add_globals() {
         app_.add_option("--format", o_.globals.format,
-                        "text or json; report also table, markdown, csv, latex")
+                        "text or json; report also table, markdown, csv, latex, html")
             ->type_name("FORMAT");
         app_.add_flag("-q,--quiet", o_.globals.quiet, "warnings, errors and results only");
         app_.add_flag("-v,--verbose", o_.globals.verbose, "more on stderr");
@@ -159,9 +160,10 @@ private:
                       [this] { return eval_command(o_.eval, o_.globals); });
         add_config(sub, o_.eval);
         sub->add_option("--adapter", o_.eval.adapter, "adapter folder in HF PEFT's format")->type_name("DIR");
-        sub = command("features", "Images and videos to the features that VL-BART trains on",
-                      "features configs/vlbart/image_dora.yaml\nfeatures my.yaml data_dir=/data --format json",
-                      [this] { return features_command(o_.features, o_.globals); });
+        sub =
+            command("features", "Images and videos to the features that VL-BART trains on",
+                    "features configs/vlbart/image_dora.yaml\nfeatures my.yaml data_dir=/data --format json",
+                    [this] { return features_command(o_.features, o_.globals); });
         add_config(sub, o_.features);
         sub = command("validate", "Check experiment files; reads no weights and no data",
                       "validate configs/llama3_commonsense.yaml adapter.rank=16",
@@ -180,13 +182,24 @@ private:
     }
 
     void add_results() {
-        CLI::App* sub = command("report", "Tables and rank curves of the store's runs",
-                                "report\nreport 0123abcd 4567ef01 --format latex --to table.tex",
-                                [this] { return report_command(o_.report, o_.globals); });
+        CLI::App* sub = command(
+            "report", "Tables and rank curves of the store's runs",
+            "report\nreport 0123abcd 4567ef01 --format latex --to table.tex\nreport --format html --to "
+            "report.html\nreport --plots figures",
+            [this] { return report_command(o_.report, o_.globals); });
         sub->add_option("runs", o_.report.runs, "ids, beginnings of ids, or names (all runs)")
             ->type_name("RUN...");
         add_results_option(sub, o_.report.results);
         sub->add_option("--to", o_.report.to, "write there instead of stdout")->type_name("FILE");
+        sub->add_option("--plots", o_.report.plots, "write every figure there as SVG, PNG, PDF and Vega-Lite")
+            ->type_name("DIR");
+        sub = command("serve", "The report, live over the store while runs go on, on 127.0.0.1",
+                      "serve\nserve --results results/quickstart --port 0",
+                      [this] { return serve_command(o_.serve, o_.globals); });
+        sub->add_option("--port", o_.serve.port, "port (0: any free one)")
+            ->check(CLI::Range(0, 65535))
+            ->capture_default_str();
+        add_results_option(sub, o_.serve.results);
         sub = command("show", "One run: settings, self-checks, metrics, steps, samples", "show 0123abcd",
                       [this] { return show_command(o_.word, o_.results, o_.globals); });
         sub->add_option("run", o_.word, "id, beginning of an id, or name")->required()->type_name("RUN");
@@ -216,7 +229,8 @@ private:
         sub->add_option("--markdown", o_.check.markdown, "write a Markdown report")->type_name("FILE");
         sub->add_flag("--github", o_.check.github, "annotations of GitHub Actions");
         add_results_option(sub, o_.check.results);
-        sub = command("calibrate", "Measure the noise floor that check tolerates: repeats under other seeds and batches",
+        sub = command("calibrate",
+                      "Measure the noise floor that check tolerates: repeats under other seeds and batches",
                       "calibrate configs/quickstart/methods.yaml -n 5 --baseline results/baselines/ci.json",
                       [this] { return calibrate_command(o_.calibrate, o_.globals); });
         add_config(sub, o_.calibrate);
@@ -225,29 +239,41 @@ private:
     }
 
     void add_checkpoints() {
-        CLI::App* sub = command(
-            "analyze", "Weight decomposition: change of magnitude against change of direction",
-            "analyze 0123abcd\nanalyze --base base.safetensors --tuned tuned.safetensors --format json",
-            [this] { return analyze_command(o_.analyze, o_.globals); });
-        sub->add_option("run", o_.analyze.run, "a run of the store, or its folder")->type_name("RUN");
+        CLI::App* sub =
+            command("analyze", "Weight decomposition: change of magnitude against change of direction",
+                    "analyze 0123abcd\nanalyze lora dora ft --results results/quickstart --plots "
+                    "figures\nanalyze --base "
+                    "base.safetensors --tuned tuned.safetensors --format json",
+                    [this] { return analyze_command(o_.analyze, o_.globals); });
+        sub->add_option("run", o_.analyze.runs, "runs of the store (id, name or method), or their folders")
+            ->type_name("RUN...");
+        add_given<int64_t>(sub, "--spectrum", o_.analyze.spectrum,
+                           "singular values of each update to keep (0: none)", 0);
+        sub->add_option("--plots", o_.analyze.plots, "write the figures there as SVG, PNG, PDF and Vega-Lite")
+            ->type_name("DIR");
+        add_results_option(sub, o_.analyze.results);
         sub->add_option("--base", o_.analyze.base, "checkpoint folder or safetensors file")
             ->type_name("PATH");
         sub->add_option("--tuned", o_.analyze.tuned, "checkpoint folder or safetensors file")
             ->type_name("PATH");
-        sub = command("export", "What a run trained: its HF PEFT folder, or a HF checkpoint after full fine-tuning",
-                      "export 0123abcd --to adapter\nexport quickstart_base --results results/quickstart --to base",
-                      [this] { return export_command(o_.export_, o_.globals); });
+        sub = command(
+            "export", "What a run trained: its HF PEFT folder, or a HF checkpoint after full fine-tuning",
+            "export 0123abcd --to adapter\nexport quickstart_base --results results/quickstart --to base",
+            [this] { return export_command(o_.export_, o_.globals); });
         sub->add_option("run", o_.export_.run, "a run's id or name")->required()->type_name("RUN");
         sub->add_option("--to", o_.export_.to, "folder to write")->required()->type_name("DIR");
         sub->add_option("--as", o_.export_.as, "lora: VeRA and DVoRA as exact LoRA and DoRA adapters")
             ->check(CLI::IsMember({"trained", "lora"}))
             ->capture_default_str();
         add_results_option(sub, o_.export_.results);
-        sub = command("import", "Another project's adapter as a HF PEFT folder (the format is told by its keys)",
+        sub = command("import",
+                      "Another project's adapter as a HF PEFT folder (the format is told by its keys)",
                       "import adapter_model.bin --to adapter\nimport mlx_adapters --to adapter --checkpoint "
                       "/models/llama-7b",
                       [this] { return import_command(o_.import_, o_.globals); });
-        sub->add_option("source", o_.import_.source, "adapter file or folder")->required()->type_name("FILE|DIR");
+        sub->add_option("source", o_.import_.source, "adapter file or folder")
+            ->required()
+            ->type_name("FILE|DIR");
         sub->add_option("--to", o_.import_.to, "folder to write")->required()->type_name("DIR");
         sub->add_option("--checkpoint", o_.import_.checkpoint, "its base: every key is checked against it")
             ->type_name("DIR");
@@ -268,8 +294,9 @@ private:
         sub->add_option("--to", o_.merge.to, "folder to write")->required()->type_name("DIR");
         sub->add_option("--dtype", o_.merge.dtype, "float32, bfloat16 or float16 (the base's)")
             ->check(dtype());
-        sub->add_option("--quantization", o_.merge.quantization,
-                        "nf4: the adapter was trained on the base in NF4; its dequantised weights are merged into")
+        sub->add_option(
+               "--quantization", o_.merge.quantization,
+               "nf4: the adapter was trained on the base in NF4; its dequantised weights are merged into")
             ->check(CLI::IsMember({"none", "nf4"}))
             ->capture_default_str();
     }

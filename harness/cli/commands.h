@@ -38,7 +38,7 @@ struct ImportOptions {
     std::string source, to, checkpoint, dora_axis;
     double alpha = 0; // 0: the file's
 };
-struct AnalyzeOptions { std::string run, base, tuned; };
+struct AnalyzeOptions { std::vector<std::string> runs; std::string base, tuned, results = "results", plots; int64_t spectrum = 0; }; // spectrum: singular values kept a weight
 struct ModelOptions { // score, generate
     std::string checkpoint, adapter, input, dtype = "float32", device = "auto", quantization = "none", tokenizer, vision_tower, image_processing = "pad";
     int64_t batch_size = 0;
@@ -50,7 +50,8 @@ struct ModelOptions { // score, generate
 struct FeaturesOptions : ConfigOptions {};
 struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
 struct MetricOptions { std::string name, references, predictions; };
-struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to; };
+struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to, plots; };
+struct ServeOptions { std::string results = "results"; int port = 8017; }; // port 0: any that is free
 struct CompareOptions { std::string a, b, results = "results"; };
 struct CheckOptions { std::vector<std::string> runs; std::string results = "results", baseline, junit, markdown; bool update = false, github = false; };
 struct CalibrateOptions : ConfigOptions {
@@ -78,6 +79,7 @@ int features_command(const FeaturesOptions&, const Globals&);
 int tokenize_command(const TokenizeOptions&, const Globals&);
 int metric_command(const MetricOptions&, const Globals&);
 int report_command(const ReportOptions&, const Globals&);
+int serve_command(const ServeOptions&, const Globals&);
 int compare_command(const CompareOptions&, const Globals&);
 int check_command(const CheckOptions&, const Globals&);
 int calibrate_command(const CalibrateOptions&, const Globals&);

@@ -1,8 +1,10 @@
-// report: tables and rank curves of the store's runs.
+// report: tables, rank curves, figures and the page of the store's runs.
 #include "harness/base/log.h"
 #include "harness/base/text.h"
 #include "harness/cli/commands.h"
-#include "harness/report/table.h"
+#include "harness/compare/letters.h"
+#include "harness/page/page.h"
+#include "harness/page/plots.h"
 #include <iostream>
 
 namespace dorabench {
@@ -38,8 +40,14 @@ int report_command(const ReportOptions& options, const Globals& globals) {
     if (!is_folder(options.results + "/runs"))
         throw Error::data(options.results,
                           ": expected a results folder with runs/, found none; give it with --results");
-    std::string text =
-        comparison_table(chosen(read_runs(options.results), options.runs, options.results), globals.format);
+    std::vector<RunRecord> runs = chosen(read_runs(options.results), options.runs, options.results);
+    if (!options.plots.empty()) {
+        std::vector<std::string> files = write_plots(report_plots(runs), options.plots);
+        log::info("figures: ", files.size(), " files in ", options.plots);
+        if (options.to.empty() && globals.format == "text") return 0;
+    }
+    std::string text = globals.format == "html" ? report_page(runs)
+                                                : comparison_text(lettered_comparisons(runs), globals.format);
     if (options.to.empty()) {
         std::cout << text;
     } else {

@@ -5,7 +5,9 @@
 #include "harness/base/text.h"
 #include "harness/cli/execute.h"
 #include "harness/cli/names.h"
-#include "harness/report/table.h"
+#include "harness/compare/letters.h"
+#include "harness/page/page.h"
+#include "harness/report/comparison.h"
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -208,10 +210,12 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
     std::vector<RunRecord> records;
     for (const PlannedRun& run : plan.runs) records.push_back(read_run(store.path() + "/runs/" + run.id));
     if (!options.no_report) {
-        std::cout << comparison_table(records, globals.format == "json" ? "json" : "text");
+        std::vector<Comparison> comparisons = lettered_comparisons(records);
+        std::cout << comparison_text(comparisons, globals.format == "json" ? "json" : "text");
         if (globals.format != "json" && !globals.quiet) {
-            std::string report = store.path() + "/report.md";
-            write_file_atomic(report, comparison_table(records, "markdown"));
+            std::string report = store.path() + "/report.html";
+            write_file_atomic(report, report_page(records));
+            write_file_atomic(store.path() + "/report.md", comparison_text(comparisons, "markdown"));
             std::cout << "\nreport: " << report << "\nruns:   " << store.path() << "/runs\n";
         }
     }

@@ -229,6 +229,13 @@ void mark_pareto(std::vector<ParetoPoint>& points) {
         points, [](const ParetoPoint& p) { return p.peak_memory_bytes; }, &ParetoPoint::front_memory);
 }
 
+std::vector<ParetoPoint> pareto_points(const std::vector<Runs>& groups) {
+    std::vector<ParetoPoint> out;
+    for (const Runs& runs : groups) out.push_back(point_of(runs));
+    mark_pareto(out);
+    return out;
+}
+
 CompareReport compare_sides(const std::vector<RunRecord>& store, const std::string& a, const std::string& b) {
     Side left = find_side(store, a), right = find_side(store, b);
     CompareReport out;
@@ -240,10 +247,11 @@ CompareReport compare_sides(const std::vector<RunRecord>& store, const std::stri
     adjust_by_holm(all);
     if (!left.method && !right.method) return out;
     std::set<std::string> seen;
+    std::vector<Runs> groups;
     for (const Side* side : {&left, &right})
         for (const auto& [group, runs] : side->groups)
-            if (runs.front().has_average && seen.insert(group).second) out.pareto.push_back(point_of(runs));
-    mark_pareto(out.pareto);
+            if (runs.front().has_average && seen.insert(group).second) groups.push_back(runs);
+    out.pareto = pareto_points(groups);
     return out;
 }
 

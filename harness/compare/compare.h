@@ -39,8 +39,11 @@ struct CompareReport {
 // a, b: a run (id, beginning of an id, name), a method, or method:rank. Error::config where a word fits
 // nothing or the runs of a side cannot be told apart; Error::data where the sides share no answered item.
 CompareReport compare_sides(const std::vector<RunRecord>& store, const std::string& a, const std::string& b);
-// The front flags, over all points; a cost of 0 is unknown and keeps a point off that front.
+// A point a group, with the front flags over all of them; a cost of 0 is unknown and keeps a point off that
+// front.
+std::vector<ParetoPoint> pareto_points(const std::vector<Runs>& groups);
 void mark_pareto(std::vector<ParetoPoint>& points);
+Table pareto_table(const std::vector<ParetoPoint>& points);
 
 // Why a and b are not compared under equal conditions. store: all runs, to see which learning rates were
 // tried.

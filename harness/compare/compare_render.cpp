@@ -164,6 +164,23 @@ Table pair_table(const PairReport& pair) {
     return table;
 }
 
+json point_json(const ParetoPoint& point) {
+    return {{"group", point.label},
+            {"runs", point.runs},
+            {"average", point.average},
+            {"trainable", point.trainable},
+            {"stored_bytes", point.stored_bytes},
+            {"train_seconds", positive(point.train_seconds)},
+            {"peak_memory_bytes", point.peak_memory_bytes > 0 ? json(point.peak_memory_bytes) : json()},
+            {"on_front",
+             {{"trainable", point.front_trainable},
+              {"stored_bytes", point.front_stored},
+              {"train_seconds", point.front_seconds},
+              {"peak_memory_bytes", point.front_memory}}}};
+}
+
+} // namespace
+
 Table pareto_table(const std::vector<ParetoPoint>& points) {
     Table table;
     table.title = "Pareto front: + where no other group scores as well at less cost";
@@ -184,23 +201,6 @@ Table pareto_table(const std::vector<ParetoPoint>& points) {
                   point.front_memory)});
     return table;
 }
-
-json point_json(const ParetoPoint& point) {
-    return {{"group", point.label},
-            {"runs", point.runs},
-            {"average", point.average},
-            {"trainable", point.trainable},
-            {"stored_bytes", point.stored_bytes},
-            {"train_seconds", positive(point.train_seconds)},
-            {"peak_memory_bytes", point.peak_memory_bytes > 0 ? json(point.peak_memory_bytes) : json()},
-            {"on_front",
-             {{"trainable", point.front_trainable},
-              {"stored_bytes", point.front_stored},
-              {"train_seconds", point.front_seconds},
-              {"peak_memory_bytes", point.front_memory}}}};
-}
-
-} // namespace
 
 std::string compare_as_text(const CompareReport& report, const std::string& format) {
     std::string out;

@@ -21,14 +21,6 @@ std::string text_of(const json& line, const char* key) {
                            : at->dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-// The evaluator names the file after the task's short name as configured, or after its long name.
-std::string samples_path(const std::string& run_folder, const std::string& task) {
-    std::string folder = run_folder + "/samples/";
-    for (const std::string& name : {replace_all(task, "/", "."), std::filesystem::path(task).stem().string()})
-        if (!name.empty() && exists(folder + name + ".jsonl")) return folder + name + ".jsonl";
-    return "";
-}
-
 std::optional<double> score_of(const json& line) {
     auto score = line.find("score"), correct = line.find("correct");
     std::optional<double> out;
@@ -62,8 +54,16 @@ double SampleSet::mean() const {
     return items.empty() ? 0 : sum / static_cast<double>(items.size());
 }
 
+// The evaluator names the file after the task's short name as configured, or after its long name.
+std::string samples_file(const std::string& run_folder, const std::string& task) {
+    std::string folder = run_folder + "/samples/";
+    for (const std::string& name : {replace_all(task, "/", "."), std::filesystem::path(task).stem().string()})
+        if (!name.empty() && exists(folder + name + ".jsonl")) return folder + name + ".jsonl";
+    return "";
+}
+
 std::optional<SampleSet> read_samples(const std::string& run_folder, const std::string& task) {
-    std::string path = samples_path(run_folder, task);
+    std::string path = samples_file(run_folder, task);
     if (path.empty()) return std::nullopt;
     SampleSet out;
     std::map<std::string, Asked> asked;

@@ -31,6 +31,8 @@ struct SampleSet {
 // `score` contradict each other counts as wrong.
 std::optional<SampleSet> read_samples(const std::string& run_folder, const std::string& task);
 
+// Where the run's answers to a task lie; "" where it has none.
+std::string samples_file(const std::string& run_folder, const std::string& task);
 // A JSON object of the run's folder ("metrics.json"); empty where it is absent or damaged.
 nlohmann::json run_json(const RunRecord& run, const std::string& file);
 // "dora r16", "ft"

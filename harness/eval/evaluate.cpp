@@ -29,6 +29,8 @@ json sample_json(const Example& example, const Score& score, const std::vector<R
     if (score.score == 0 || score.score == 1) line["correct"] = score.score == 1;
     line["score"] = score.score;
     for (const auto& [name, value] : score.values) line["values"][name] = value;
+    if (!example.media.images.empty()) line["media"]["images"] = example.media.images;
+    if (!example.media.video.empty()) line["media"]["video"] = example.media.video;
     int64_t cut = 0;
     for (const Response& response : responses) cut = std::max(cut, response.cut_tokens);
     line["cut_tokens"] = cut;
@@ -149,7 +151,8 @@ TaskResult evaluate_task(Backend& backend, Task& task, int64_t batch_size, const
     }
     write_file_atomic(samples_path, text);
     for (const auto& [name, content] : task.submissions(examples, scores)) {
-        const std::string folder = (std::filesystem::path(samples_path).parent_path() / "submissions").string();
+        const std::string folder =
+            (std::filesystem::path(samples_path).parent_path() / "submissions").string();
         make_folder(folder);
         write_file_atomic(folder + "/" + name, content);
     }

@@ -81,6 +81,55 @@ Estimate average_of(const std::vector<const RunRecord*>& runs, const std::set<st
     return values.size() > 1 ? over_seeds(values) : last;
 }
 
+// What one run's tasks say of its parsing: unparsed answers score 0, so that strict = among parsed * share
+// parsed.
+struct Parsing {
+    double among_parsed = 0, unparsed = 0, chance = 0;
+    bool has_parsed = false, has_items = false, has_chance = false;
+};
+
+Parsing parsing_of(const RunRecord& run) {
+    Parsing out;
+    int64_t items = 0, unparsed = 0, tasks = 0;
+    bool all = true, chance = !run.tasks.empty();
+    for (const auto& [task, result] : run.tasks) {
+        items += result.n;
+        unparsed += result.unparsed;
+        chance = chance && result.has_chance;
+        out.chance += result.chance / static_cast<double>(run.tasks.size());
+        auto measured = result.metrics.find(result.primary);
+        if (measured == result.metrics.end() || measured->second.missing) continue;
+        ++tasks;
+        all = all && result.n > result.unparsed;
+        if (result.n > result.unparsed)
+            out.among_parsed += measured->second.value * static_cast<double>(result.n) /
+                                static_cast<double>(result.n - result.unparsed);
+    }
+    out.has_items = items > 0;
+    out.unparsed = items > 0 ? static_cast<double>(unparsed) / static_cast<double>(items) : 0;
+    out.has_parsed = all && tasks > 0;
+    out.among_parsed /= static_cast<double>(std::max<int64_t>(1, tasks));
+    out.has_chance = chance;
+    return out;
+}
+
+void fill_by_seed(const std::vector<const RunRecord*>& runs, MethodRow& row) {
+    std::vector<double> parsed, unparsed, seconds, memory;
+    for (const RunRecord* run : runs) {
+        Parsing parsing = parsing_of(*run);
+        if (parsing.has_parsed) parsed.push_back(parsing.among_parsed);
+        if (parsing.has_items) unparsed.push_back(parsing.unparsed);
+        if (parsing.has_chance) row.chance = {parsing.chance, parsing.chance, parsing.chance, true, false};
+        if (run->train_seconds > 0) seconds.push_back(run->train_seconds);
+        if (run->peak_memory_bytes > 0) memory.push_back(static_cast<double>(run->peak_memory_bytes));
+        if (Estimate one = average_of_items(*run, {}); one.present) row.averages[run->seed] = one.value;
+    }
+    row.among_parsed = over_seeds(parsed);
+    row.unparsed = over_seeds(unparsed);
+    row.seconds = over_seeds(seconds);
+    row.memory = over_seeds(memory);
+}
+
 MethodRow row_of(const std::vector<const RunRecord*>& runs) {
     const RunRecord& first = *runs.front();
     MethodRow row;
@@ -104,6 +153,7 @@ MethodRow row_of(const std::vector<const RunRecord*>& runs) {
         if (row.tasks[task].below_chance()) below.insert(task);
     }
     row.average = average_of(runs, {});
+    fill_by_seed(runs, row);
     if (!below.empty()) row.average_above_chance = average_of(runs, below);
     return row;
 }

@@ -23,6 +23,8 @@ struct TaskCell {
     bool below_chance() const { return has_chance && estimate.present && estimate.value < chance; }
 };
 
+inline constexpr const char* kAverageLetters = ""; // the key of the average's letters
+
 struct MethodRow { // runs that differ in the seed alone
     std::string method,
         label; // label: the settings that tell it from another row of this method and rank; often empty
@@ -34,6 +36,13 @@ struct MethodRow { // runs that differ in the seed alone
     bool partial = false;
     std::map<std::string, TaskCell> tasks;
     Estimate average, average_above_chance; // the second leaves cells below chance out
+    // of all tasks: the mean over the answers that were parsed, the share that was not, and what training
+    // took; with intervals over the seeds where there are two or more
+    Estimate among_parsed, unparsed, seconds, memory;
+    Estimate chance;                     // the tasks' mean, where all have one
+    std::map<uint64_t, double> averages; // by seed
+    std::map<std::string, std::string>
+        letters; // by task, and kAverageLetters; letters.h of compare fills them in
     std::map<std::string, std::string> settings;
 };
 
@@ -56,5 +65,13 @@ std::string comparison_as_csv(const Comparison& comparison, const std::vector<Pu
 // The published rows that stand beside a measured one.
 std::vector<PublishedRow> beside(const Comparison& comparison, const MethodRow& row,
                                  const std::vector<PublishedRow>& published);
+
+// The comparison, the rank curves (curve.h) where a method was run at two ranks or more, the runs without a
+// result.
+std::vector<Table> comparison_tables(const Comparison& comparison,
+                                     const std::vector<PublishedRow>& published);
+// These of every backbone, with the published figures of the program's own baselines; json and csv: one
+// document.
+std::string comparison_text(const std::vector<Comparison>& comparisons, const std::string& format);
 
 } // namespace dorabench

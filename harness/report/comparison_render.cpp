@@ -52,6 +52,16 @@ const TaskCell* cell_of(const MethodRow& row, const std::string& task) {
     return at == row.tasks.end() ? nullptr : &at->second;
 }
 
+bool lettered(const Comparison& comparison) {
+    return std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                       [](const MethodRow& row) { return !row.letters.empty(); });
+}
+
+std::string letters_of(const MethodRow& row, const std::string& column) {
+    auto at = row.letters.find(column);
+    return at == row.letters.end() || at->second.empty() ? "-" : at->second;
+}
+
 std::vector<std::string> measured_row(const Comparison& comparison, const MethodRow& row, bool uneven) {
     std::vector<std::string> out = {method_name(row), row.rank > 0 ? cat(row.rank) : "-",
                                     cat(row.seeds.size()),
@@ -61,6 +71,7 @@ std::vector<std::string> measured_row(const Comparison& comparison, const Method
         out.push_back(cell ? percent(cell->estimate, cell->below_chance() ? "!" : "") : "-");
     }
     out.push_back(percent(row.average, uneven && row.tasks.size() < comparison.tasks.size() ? "<" : ""));
+    if (lettered(comparison)) out.push_back(letters_of(row, kAverageLetters));
     double unparsed = unparsed_share(row);
     out.push_back(unparsed < 0 ? "-" : fixed(100 * unparsed, 1));
     out.push_back(row.peak_memory_bytes > 0 ? human_bytes(static_cast<double>(row.peak_memory_bytes)) : "-");
@@ -73,6 +84,7 @@ std::vector<std::string> published_row(const Comparison& comparison, const Publi
                                     row.params_percent ? fixed(*row.params_percent, 2) : "-"};
     for (const std::string& task : comparison.tasks) out.push_back(published_score(row, task));
     out.push_back(row.average ? fixed(*row.average, 1) : "-");
+    if (lettered(comparison)) out.push_back("-");
     out.insert(out.end(), {"-", "-", "-"});
     return out;
 }
@@ -143,6 +155,10 @@ void add_notes(const Comparison& comparison, bool uneven, const std::set<std::st
     if (items) table.notes.push_back("±: 95 % over the items of one run (Wilson for 0/1 scores), in points.");
     if (seeds)
         table.notes.push_back("±: 95 % over the seeds where there are two or more (Student's t), in points.");
+    if (lettered(comparison))
+        table.notes.push_back(
+            "letters: averages that share one are not shown to differ (paired tests on the items, "
+            "Holm over all pairs, 5 %).");
     if (below) table.notes.push_back("!: below chance; look at the unparsed answers first.");
     if (uneven)
         table.notes.push_back("<: the average is over fewer tasks than the table has; not comparable.");
@@ -162,7 +178,9 @@ json row_json(const MethodRow& row) {
     for (const auto& [task, cell] : row.tasks) {
         tasks[task] = estimate_json(cell.estimate);
         if (tasks[task].is_null()) continue;
-        tasks[task].update({{"metric", cell.metric},
+        auto letters = row.letters.find(task);
+        tasks[task].update({{"letters", letters == row.letters.end() ? json() : json(letters->second)},
+                            {"metric", cell.metric},
                             {"n", cell.n},
                             {"unparsed", cell.unparsed},
                             {"chance", cell.has_chance ? json(cell.chance) : json()},
@@ -180,6 +198,10 @@ json row_json(const MethodRow& row) {
             {"percent_of_total", row.total > 0 ? json(trainable_percent(row)) : json()},
             {"tasks", tasks},
             {"average", estimate_json(row.average)},
+            {"average_letters",
+             row.letters.count(kAverageLetters) ? json(row.letters.at(kAverageLetters)) : json()},
+            {"among_parsed", estimate_json(row.among_parsed)},
+            {"chance", row.chance.present ? json(row.chance.value) : json()},
             {"average_above_chance", estimate_json(row.average_above_chance)},
             {"unparsed_share", unparsed < 0 ? json() : json(unparsed)},
             {"peak_memory_bytes", row.peak_memory_bytes > 0 ? json(row.peak_memory_bytes) : json()},
@@ -219,7 +241,9 @@ Table comparison_as_table(const Comparison& comparison, const std::vector<Publis
     table.key_columns = 2;
     table.header = {"method", "rank", "seeds", "trainable %"};
     for (const std::string& task : comparison.tasks) table.header.push_back(short_task(task));
-    for (const char* name : {"average", "unparsed %", "peak memory", "train s"}) table.header.push_back(name);
+    table.header.push_back("average");
+    if (lettered(comparison)) table.header.push_back("letters");
+    for (const char* name : {"unparsed %", "peak memory", "train s"}) table.header.push_back(name);
     table.align.assign(table.header.size(), Align::right);
     table.align[0] = Align::left;
     bool uneven = std::any_of(comparison.rows.begin(), comparison.rows.end(), [&](const MethodRow& row) {
@@ -276,7 +300,7 @@ std::string comparison_as_csv(const Comparison& comparison, const std::vector<Pu
     std::string out;
     if (head)
         out = "backbone,source,method,settings,rank,seeds,trainable,total,task,value,ci95_low,ci95_high,n,"
-              "unparsed,chance\r\n";
+              "unparsed,chance,letters\r\n";
     for (const MethodRow& row : comparison.rows) {
         std::string rank = row.rank > 0 ? cat(row.rank) : "";
         std::string start =
@@ -284,13 +308,16 @@ std::string comparison_as_csv(const Comparison& comparison, const std::vector<Pu
                 ",", row.seeds.size(), ",", row.trainable, ",", row.total, ",");
         for (const auto& [task, cell] : row.tasks)
             out += cat(start, csv_text(task), ",", csv_estimate(cell.estimate), ",", cell.n, ",",
-                       cell.unparsed, ",", cell.has_chance ? csv_number(cell.chance) : "", "\r\n");
-        if (row.average.present) out += cat(start, "average,", csv_estimate(row.average), ",,,\r\n");
+                       cell.unparsed, ",", cell.has_chance ? csv_number(cell.chance) : "", ",",
+                       row.letters.count(task) ? row.letters.at(task) : "", "\r\n");
+        if (row.average.present)
+            out += cat(start, "average,", csv_estimate(row.average), ",,,,",
+                       row.letters.count(kAverageLetters) ? row.letters.at(kAverageLetters) : "", "\r\n");
         for (const PublishedRow& printed : beside(comparison, row, published))
             for (const auto& [task, score] : printed.scores)
                 out += cat(csv_text(comparison.backbone), ",published,", row.method, ",",
                            csv_text(printed.table), ",", rank, ",,,,", task, ",", csv_number(score / 100),
-                           ",,,,,\r\n");
+                           ",,,,,,\r\n");
     }
     return out;
 }

@@ -6,14 +6,28 @@
 
 namespace dorabench {
 
-std::string comparison_table(const std::vector<RunRecord>& records, const std::string& format) {
+std::vector<Table> comparison_tables(const Comparison& comparison,
+                                     const std::vector<PublishedRow>& published) {
+    std::vector<Table> tables;
+    if (!comparison.rows.empty()) tables.push_back(comparison_as_table(comparison, published));
+    if (std::vector<RankCurve> curves = rank_curves(comparison); !curves.empty())
+        tables.push_back(
+            curves_as_table(comparison, curves, published_curves(comparison.backbone, published)));
+    if (!comparison.unfinished.empty()) tables.push_back(unfinished_as_table(comparison));
+    return tables;
+}
+
+std::string comparison_text(const std::vector<Comparison>& comparisons, const std::string& format) {
     std::vector<PublishedRow> published = read_published(share_folder() + "/baselines");
-    std::vector<Comparison> comparisons = make_comparisons(records);
     if (format == "json") {
         nlohmann::json backbones = nlohmann::json::array();
         for (const Comparison& comparison : comparisons) {
             backbones.push_back(comparison_as_json(comparison, published));
-            backbones.back()["rank_curves"] = curves_as_json(rank_curves(comparison));
+            std::vector<RankCurve> curves = rank_curves(comparison);
+            backbones.back()["rank_curves"] = curves_as_json(curves);
+            if (!curves.empty())
+                backbones.back()["published_rank_curves"] =
+                    published_curves_as_json(published_curves(comparison.backbone, published));
         }
         nlohmann::json out = {{"schema_version", kSchemaVersion}, {"backbones", backbones}};
         return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -24,11 +38,8 @@ std::string comparison_table(const std::vector<RunRecord>& records, const std::s
             blocks.push_back(comparison_as_csv(comparison, published, blocks.empty()));
             continue;
         }
-        if (!comparison.rows.empty())
-            blocks.push_back(render(comparison_as_table(comparison, published), format));
-        std::vector<RankCurve> curves = rank_curves(comparison);
-        if (!curves.empty()) blocks.push_back(render(curves_as_table(comparison, curves), format));
-        if (!comparison.unfinished.empty()) blocks.push_back(render(unfinished_as_table(comparison), format));
+        for (const Table& table : comparison_tables(comparison, published))
+            blocks.push_back(render(table, format));
     }
     if (blocks.empty()) return render(Table{.header = {"method"}, .notes = {"no runs"}}, format);
     return join(blocks, format == "csv" ? "" : "\n");

@@ -208,6 +208,32 @@ std::string render_latex(const Table& table) {
     return out + "\\end{table}\n";
 }
 
+std::string render_html(const Table& table) {
+    std::vector<bool> right = right_aligned(table);
+    auto cell = [&](const char* tag, const std::string& text, size_t column, const std::string& more) {
+        return cat("<", tag, right[column] ? " class=n" : "", more, ">", html_text(one_line(text)), "</", tag,
+                   ">");
+    };
+    std::string out = "<div class=scroll tabindex=0><table>";
+    if (!table.title.empty()) out += "<caption>" + html_text(table.title) + "</caption>";
+    out += "<thead><tr>";
+    for (size_t column = 0; column < table.header.size(); ++column)
+        out += cell("th", table.header[column], column, " scope=col");
+    out += "</tr></thead>\n<tbody>";
+    for (size_t i = 0; i < table.rows.size(); ++i) {
+        std::string classes = std::count(table.rules.begin(), table.rules.end(), i) ? "rule" : "";
+        if (cell_at(table.rows[i], 0).find("(published)") != std::string::npos) classes += " published";
+        out += classes.empty() ? "<tr>" : cat("<tr class=\"", classes, "\">");
+        for (size_t column = 0; column < table.header.size(); ++column)
+            out += column == 0 ? cell("th", cell_at(table.rows[i], column), column, " scope=row")
+                               : cell("td", cell_at(table.rows[i], column), column, "");
+        out += "</tr>\n";
+    }
+    out += "</tbody></table></div>\n";
+    for (const std::string& note : table.notes) out += "<p class=note>" + html_text(note) + "</p>\n";
+    return out;
+}
+
 std::string render_json(const Table& table) {
     nlohmann::json rows = nlohmann::json::array();
     for (const Row& row : table.rows) {
@@ -222,6 +248,25 @@ std::string render_json(const Table& table) {
 }
 
 } // namespace
+
+std::string html_text(std::string_view text) {
+    std::string out;
+    for (char c : text) {
+        if (c == '&')
+            out += "&amp;";
+        else if (c == '<')
+            out += "&lt;";
+        else if (c == '>')
+            out += "&gt;";
+        else if (c == '"')
+            out += "&quot;";
+        else if (c == '\'')
+            out += "&#39;";
+        else
+            out += c;
+    }
+    return out;
+}
 
 size_t display_width(std::string_view text) {
     size_t width = 0;
@@ -242,7 +287,9 @@ RenderOptions terminal_options() {
     return options;
 }
 
-std::vector<std::string> table_formats() { return {"text", "table", "markdown", "csv", "latex", "json"}; }
+std::vector<std::string> table_formats() {
+    return {"text", "table", "markdown", "csv", "latex", "json", "html"};
+}
 
 std::string render(const Table& table, const std::string& format, const RenderOptions& options) {
     if (format == "text" || format == "table") return render_text(table, options);
@@ -250,6 +297,7 @@ std::string render(const Table& table, const std::string& format, const RenderOp
     if (format == "csv") return render_csv(table);
     if (format == "latex") return render_latex(table);
     if (format == "json") return render_json(table);
+    if (format == "html") return render_html(table);
     throw Error::config("--format: expected one of ", join(table_formats(), ", "), ", got \"", format, "\"",
                         did_you_mean(format, table_formats()));
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Tables of text, and their renderings: terminal, Markdown, CSV, LaTeX (booktabs), JSON. What stands in a
-// table is decided elsewhere (comparison.h, curve.h); here is only how it looks.
+// Tables of text, and their renderings: terminal, Markdown, CSV, LaTeX (booktabs), JSON, HTML. What stands in
+// a table is decided elsewhere (comparison.h, curve.h); here is only how it looks.
 #include "harness/store/store.h"
 #include <string>
 #include <vector>
@@ -27,14 +27,12 @@ struct RenderOptions {
 RenderOptions
 terminal_options(); // of stdout: its width and colours on a terminal without NO_COLOR, else none
 
-// format: text (also "table"), markdown, csv, latex, json. Error::config for another.
+// format: text (also "table"), markdown, csv, latex, json, html (a fragment: <table> and its notes).
+// Error::config for another.
 std::string render(const Table& table, const std::string& format,
                    const RenderOptions& options = terminal_options());
 std::vector<std::string> table_formats();
-size_t display_width(std::string_view text); // columns on a terminal: East Asian wide 2, combining marks 0
-
-// The comparison of runs (comparison.h) with rank curves (curve.h) where a method was run at two ranks or
-// more, one block a backbone; json: one document.
-std::string comparison_table(const std::vector<RunRecord>& records, const std::string& format);
+std::string html_text(std::string_view text); // & < > " and ' as entities
+size_t display_width(std::string_view text);  // columns on a terminal: East Asian wide 2, combining marks 0
 
 } // namespace dorabench

@@ -129,6 +129,26 @@ function(dorabench_hdf5_object)
     target_link_options(dorabench_hdf5_object PRIVATE LINKER:--exclude-libs,ALL)
 endfunction()
 
+# The report page: its parts, the Python that draws figures to files, and Vega with Vega-Lite as one script, taken from the
+# vl-convert-python wheel of .venv, so that a figure is the same in the page and in a file. (Debian's libjs-vega has neither
+# a whole Vega nor Vega-Lite.) Without the wheel the page shows tables and says what is missing.
+function(dorabench_page_files)
+    set(python ${CMAKE_SOURCE_DIR}/.venv/bin/python)
+    target_compile_definitions(dorabench_page PRIVATE DORABENCH_PYTHON="${python}")
+    set(share ${CMAKE_BINARY_DIR}/share/dora-bench)
+    file(MAKE_DIRECTORY ${share}/vega)
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/harness/page/assets ${share}/page SYMBOLIC)
+    install(DIRECTORY harness/page/assets/ DESTINATION bin/share/dora-bench/page)
+    install(DIRECTORY ${share}/vega DESTINATION bin/share/dora-bench)
+    set(script ${CMAKE_SOURCE_DIR}/scripts/vega_script.py)
+    if(NOT EXISTS ${share}/vega/vega.js OR ${script} IS_NEWER_THAN ${share}/vega/vega.js)
+        execute_process(COMMAND ${python} -B ${script} ${share}/vega/vega.js RESULT_VARIABLE failed ERROR_QUIET)
+        if(failed)
+            message(STATUS "Report figures: none (no vl-convert-python in .venv; run scripts/setup)")
+        endif()
+    endif()
+endfunction()
+
 # Task specs and tables that the program reads at run time lie beside it: linked into the build tree (beside the test
 # programs too), copied when installed.
 function(dorabench_runtime_files)

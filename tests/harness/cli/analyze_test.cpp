@@ -60,7 +60,7 @@ TEST(AnalyzeCommand, EqualsTheReferenceDecompositions) {
         test::TempDir dir;
         write_tensors(dir / "base.safetensors", base);
         write_tensors(dir / "tuned.safetensors", tuned);
-        const Json got = analyze({"", dir / "base.safetensors", dir / "tuned.safetensors"});
+        const Json got = analyze({{}, dir / "base.safetensors", dir / "tuned.safetensors"});
         ASSERT_EQ(got["rows"].size(), want.size()) << method;
         for (const Json& row : got["rows"]) {
             EXPECT_NEAR(row["delta_m"], want[row["name"]]["delta_M"], 1e-6) << method;
@@ -84,25 +84,25 @@ TEST(AnalyzeCommand, KnowsRowsOfZerosAndLeavesOutWhatDoesNotPair) {
     write_tensors(dir / "a.safetensors", {{"w", a}, {"only_a", a}, {"shape", a}, {"vector", at::ones({3})}});
     write_tensors(dir / "b.safetensors",
                   {{"w", b}, {"only_b", b}, {"shape", at::ones({3, 4})}, {"vector", at::ones({3})}});
-    const Json got = analyze({"", dir / "a.safetensors", dir / "b.safetensors"});
+    const Json got = analyze({{}, dir / "a.safetensors", dir / "b.safetensors"});
     ASSERT_EQ(got["rows"].size(), 1u);
     const double root3 = std::sqrt(3.0);
     EXPECT_NEAR(got["rows"][0]["delta_m"], (0 + root3 + root3 + 0) / 4, 1e-12);
     EXPECT_NEAR(got["rows"][0]["delta_d"], (0 + 1 + 2 + 0) / 4.0, 1e-12);
     EXPECT_TRUE(got["pearson"].is_null());
-    const std::string text = analyze({"", dir / "a.safetensors", dir / "b.safetensors"}, "text");
+    const std::string text = analyze({{}, dir / "a.safetensors", dir / "b.safetensors"}, "text");
     EXPECT_NE(text.find("0.75"), std::string::npos) << text;
 }
 
 TEST(AnalyzeCommand, RefusesOptionsThatDoNotFitTogether) {
     test::TempDir dir;
     EXPECT_THROW(analyze({}), Error);
-    EXPECT_THROW(analyze({"run", "base", "tuned"}), Error);
-    EXPECT_THROW(analyze({"", "base", ""}), Error);
+    EXPECT_THROW(analyze({{"run"}, "base", "tuned"}), Error);
+    EXPECT_THROW(analyze({{}, "base", ""}), Error);
     write_tensors(dir / "a.safetensors", {{"a", at::ones({2, 2})}});
     write_tensors(dir / "b.safetensors", {{"b", at::ones({2, 2})}});
-    EXPECT_THROW(analyze({"", dir / "a.safetensors", dir / "b.safetensors"}), Error);
-    EXPECT_THROW(analyze({dir.path(), "", ""}), Error); // no adapter in that folder
+    EXPECT_THROW(analyze({{}, dir / "a.safetensors", dir / "b.safetensors"}), Error);
+    EXPECT_THROW(analyze({{dir.path()}, "", ""}), Error); // no adapter in that folder
 }
 
 TEST(AnalyzeCommand, MergesTheAdapterOfARun) {
@@ -116,12 +116,12 @@ TEST(AnalyzeCommand, MergesTheAdapterOfARun) {
     std::vector<NamedTensor> base, tuned;
     for (const NamedTensor& named : read_tensors(golden + "/checkpoint/model.safetensors"))
         base.push_back(named);
-    const Json got = analyze({dir / "run", "", ""});
+    const Json got = analyze({{dir / "run"}, "", ""});
     for (const NamedTensor& named : read_tensors(golden + "/merged.safetensors"))
         tuned.push_back(
             {named.name.ends_with(".weight") ? named.name : named.name + ".weight", named.tensor});
     write_tensors(dir / "tuned.safetensors", tuned);
-    const Json want = analyze({"", golden + "/checkpoint", dir / "tuned.safetensors"});
+    const Json want = analyze({{}, golden + "/checkpoint", dir / "tuned.safetensors"});
     ASSERT_EQ(got["rows"].size(), want["rows"].size());
     std::map<std::string, Json> by_name;
     for (const Json& row : want["rows"]) by_name[row["name"]] = row;

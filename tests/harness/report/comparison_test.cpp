@@ -160,15 +160,15 @@ TEST(Comparison, JsonHasNullForWhatIsMissing) {
 TEST(ComparisonTable, PrintsEveryFormat) {
     std::vector<RunRecord> runs = {record("lora", 4, 1, 0.6), record("lora", 8, 1, 0.7),
                                    record("dora", 4, 1, 0.8)};
-    EXPECT_THAT(comparison_table(runs, "text"), HasSubstr("average by rank"));
-    EXPECT_THAT(comparison_table(runs, "markdown"), HasSubstr("| method | rank |"));
-    EXPECT_THAT(comparison_table(runs, "latex"), HasSubstr("\\toprule"));
-    EXPECT_THAT(comparison_table(runs, "csv"),
+    EXPECT_THAT(comparison_text(make_comparisons(runs), "text"), HasSubstr("average by rank"));
+    EXPECT_THAT(comparison_text(make_comparisons(runs), "markdown"), HasSubstr("| method | rank |"));
+    EXPECT_THAT(comparison_text(make_comparisons(runs), "latex"), HasSubstr("\\toprule"));
+    EXPECT_THAT(comparison_text(make_comparisons(runs), "csv"),
                 HasSubstr("measured,lora,,4,1,28925952,6767341568,boolq,0.6,"));
-    auto json = nlohmann::json::parse(comparison_table(runs, "json"));
+    auto json = nlohmann::json::parse(comparison_text(make_comparisons(runs), "json"));
     EXPECT_EQ(json["backbones"][0]["rank_curves"].size(), 1u);
-    EXPECT_THAT(comparison_table({}, "text"), HasSubstr("no runs"));
-    EXPECT_THROW(comparison_table(runs, "xml"), Error);
+    EXPECT_THAT(comparison_text({}, "text"), HasSubstr("no runs"));
+    EXPECT_THROW(comparison_text(make_comparisons(runs), "xml"), Error);
 }
 
 TEST(RankCurve, ReproducesAKnownRangeAndArea) {
@@ -178,7 +178,7 @@ TEST(RankCurve, ReproducesAKnownRangeAndArea) {
         curve.points.push_back({rank, {value, value, value, true, false}, 2e-4, false});
     curve = finish_curve(curve, 0.01);
     EXPECT_NEAR(curve.range, 0.4, 1e-12);
-    EXPECT_NEAR(curve.area, ((0.4 + 0.795) / 2 + (0.795 + 0.8) / 2) / 2, 1e-12);
+    EXPECT_NEAR(curve.area.value, ((0.4 + 0.795) / 2 + (0.795 + 0.8) / 2) / 2, 1e-12);
     EXPECT_EQ(curve.best_rank, 16);
     EXPECT_EQ(curve.smallest_near_best, 8);
 }
@@ -187,7 +187,7 @@ TEST(RankCurve, StatesTheLearningRatePolicy) {
     RunRecord a = record("dora", 16, 1, 0.8), b = record("dora", 32, 1, 0.82);
     b.learning_rate = 1e-4;
     auto comparison = make_comparisons({a, b})[0];
-    std::string text = render(curves_as_table(comparison, rank_curves(comparison)), "text", {});
+    std::string text = render(curves_as_table(comparison, rank_curves(comparison), {}), "text", {});
     EXPECT_THAT(text, HasSubstr("learning rate by rank: r16 0.0002, r32 0.0001"));
 }
 
