@@ -79,16 +79,17 @@ void check_site(const AdaptedSite& site, const at::Tensor& x) {
                     "[adapted_linear] with a magnitude, gain and norm must be [out=", out, "]");
 }
 
-// z += s h B^T. With VeRA's rows scaled by lambda_b, whichever is smaller is scaled: B, or few tokens'
-// products.
-void add_low_rank(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidden) {
+// z := g (z + s h B^T) + b. With VeRA's rows scaled by lambda_b, whichever is smaller is scaled: B, or few
+// tokens' products.
+void low_rank_compose(at::Tensor& z, const AdaptedSite& site, const at::Tensor& hidden,
+                      const at::Tensor& gain, const at::Tensor& bias) {
     const at::Tensor h = detail::hidden_in_use(site, hidden);
     if (site.lambda_b.defined() && z.size(0) < site.up.size(1)) {
         const at::Tensor scale = site.lambda_b.detach().to(z.scalar_type());
         z.addcmul_(product_nt(h, site.up), scale, site.scaling);
-        return;
+        return compose_(z, gain, bias);
     }
-    z.addmm_(h, detail::up_in_use(site).t(), 1, site.scaling);
+    low_rank_compose_(z, h, detail::up_in_use(site), site.scaling, gain, bias);
 }
 
 // y = (x - x~) W^T + g * (x~ W^T + s h B^T) + b, one product over 2 T rows; the bracket goes to `inner` for
@@ -99,7 +100,7 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
     const at::Tensor both = product_nt(at::cat({x - kept, kept}), site.dense());
     at::Tensor y = both.narrow(0, 0, tokens);
     inner = both.narrow(0, tokens, tokens);
-    if (site.down.defined()) add_low_rank(inner, site, hidden);
+    if (site.down.defined()) low_rank_compose(inner, site, hidden, {}, {});
     const auto type = accumulate_type(x.scalar_type());
     if (type == x.scalar_type()) {
         y.addcmul_(inner, site.gain);
@@ -115,8 +116,10 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
     if (!detail::is_adapted(site)) return linear_product(x, site.dense(), site.bias);
     at::Tensor z = linear_product(x, site.dense());
-    if (site.down.defined()) add_low_rank(z, site, hidden);
-    compose_(z, site.gain, site.bias);
+    if (site.down.defined())
+        low_rank_compose(z, site, hidden, site.gain, site.bias);
+    else
+        compose_(z, site.gain, site.bias);
     return z;
 }
 

@@ -19,6 +19,7 @@ struct AdaptedLinearNode::Pass {
     at::Tensor dx;      // [T, in]; undefined until the first term, or where nobody asks
     at::Tensor dx_kept; // [T, in], what reaches x through x~ (NVlabs' form); still without the mask
     bool wants_dx = false;
+    bool own_dy = false;               // the gradient at hand may be overwritten
     variable_list out;                 // gradients of the node's inputs
     std::vector<at::Tensor> magnitude; // per site dm [out]
     std::vector<at::Tensor> extra_A;   // per site: what the norm adds to dA, [r, in]
@@ -82,6 +83,9 @@ variable_list AdaptedLinearNode::apply(variable_list&& grads) {
     if (shared_.width > 0) pass.slopes = at::zeros({pass.x.size(0), shared_.width}, pass.x.options());
     for (size_t i = 0; i < sites_.size(); ++i) {
         if (!grads[i].defined()) continue;
+        // Nobody else holds this gradient: dz may take its place.
+        pass.own_dy = grads[i].use_count() == 1 && grads[i].storage().use_count() == 1 &&
+                      grads[i].is_contiguous() && !grads[i].requires_grad();
         const at::Tensor dy = grads[i].reshape({-1, grads[i].size(-1)});
         if (wants(i, kBias)) put(pass, i, kBias, dy.sum(0));
         if (sites_[i].inner.defined())
@@ -105,7 +109,8 @@ void AdaptedLinearNode::site_backward(Pass& pass, size_t index, const at::Tensor
         riders = bordered ? site.down.size(0) : 0;
         rows = dz = at::Tensor();
         if (pass.wants_dx || site.down.defined()) {
-            rows = at::empty({tokens + riders, out}, dy.options());
+            const bool in_place = pass.own_dy && riders == 0 && !site.weak_rows.defined() && dy.is_cpu();
+            rows = in_place ? dy : at::empty({tokens + riders, out}, dy.options());
             dz = rows.narrow(0, 0, tokens);
         }
         const at::Tensor y = state.y.unpack(shared_from_this());

@@ -1,15 +1,19 @@
 #include "backends/ops/compose.h"
 #include "backends/ops/compose_math.h"
 #include "backends/ops/cuda_kernels.h"
+#include "backends/ops/low_rank.h"
+#include "backends/ops/product.h"
 #include <ATen/TensorOperators.h>
 #include <algorithm>
 
 namespace dorabench {
 namespace {
 
-constexpr int64_t kColumns = 256;   // columns a block: their sums stay in the first-level cache
-constexpr int64_t kFlushRows = 64;  // rows summed in float32 before they go to the float64 total
-constexpr int64_t kGrain = 1 << 15; // elements below which a second thread does not pay
+constexpr int64_t kColumns = 256;       // columns a block: their sums stay in the first-level cache
+constexpr int64_t kFlushRows = 64;      // rows summed in float32 before they go to the float64 total
+constexpr int64_t kGrain = 1 << 15;     // elements below which a second thread does not pay
+constexpr int64_t kLargestFused = 64;   // ranks up to this ride along with the pass over z
+constexpr int64_t kLeastFusedRows = 16; // below, packing B costs more than a pass saves
 
 template <typename S, typename A>
 DORABENCH_HOST_DEVICE void compose_rows(S* z, const A* gain, const A* bias, int64_t rows, int64_t out) {
@@ -119,6 +123,45 @@ void compose_(at::Tensor& z, const at::Tensor& gain, const at::Tensor& bias) {
     if (g.defined()) y = y * g;
     if (b.defined()) y = y + b;
     z.copy_(y);
+}
+
+void low_rank_compose_(at::Tensor& z, const at::Tensor& hidden, const at::Tensor& up, double scaling,
+                       const at::Tensor& gain, const at::Tensor& bias) {
+    const int64_t rank = up.size(1), out = up.size(0);
+    const bool plain = z.is_cpu() && z.scalar_type() == at::kFloat && z.is_contiguous() &&
+                       hidden.scalar_type() == at::kFloat && hidden.stride(1) == 1;
+    if (!plain || rank > kLargestFused || z.size(0) < kLeastFusedRows) {
+        if (plain && rank > kLargestFused)
+            z.add_(product_nt(hidden, up), scaling);
+        else
+            z.addmm_(hidden, up.t(), 1, scaling);
+        return compose_(z, gain, bias);
+    }
+    TORCH_CHECK(z.dim() == 2 && z.size(1) == out && hidden.size(0) == z.size(0) && hidden.size(1) == rank,
+                "[low_rank_compose] z must be [T, out=", out, "] and h [T, r=", rank, "], got ", z.sizes(),
+                " and ", hidden.sizes());
+    const int64_t blocks = (out + kLowRankColumns - 1) / kLowRankColumns, whole = out / kLowRankColumns;
+    at::Tensor packed = at::empty({blocks, rank, kLowRankColumns}, z.options().requires_grad(false));
+    const at::Tensor b = up.detach().contiguous();
+    packed.narrow(0, 0, whole)
+        .copy_(b.narrow(0, 0, whole * kLowRankColumns).view({whole, kLowRankColumns, rank}).transpose(1, 2));
+    if (blocks > whole) {
+        const int64_t rest = out - whole * kLowRankColumns;
+        packed.select(0, whole).zero_();
+        packed.select(0, whole).narrow(1, 0, rest).copy_(b.narrow(0, out - rest, rest).t());
+    }
+    const at::Tensor g = in_type(gain, at::kFloat), c = in_type(bias, at::kFloat);
+    const LowRank p{hidden.const_data_ptr<float>(),
+                    hidden.stride(0),
+                    packed.const_data_ptr<float>(),
+                    out,
+                    rank,
+                    float(scaling),
+                    g.defined() ? g.const_data_ptr<float>() : nullptr,
+                    c.defined() ? c.const_data_ptr<float>() : nullptr};
+    float* data = z.mutable_data_ptr<float>();
+    at::parallel_for(0, z.size(0), std::max<int64_t>(6, kGrain / std::max<int64_t>(out, 1)),
+                     [&](int64_t from, int64_t to) { low_rank_rows(data, p, from, to); });
 }
 
 at::Tensor scale_and_reduce(const at::Tensor& dy_in, const at::Tensor& y_in, const at::Tensor& gain,

@@ -3,7 +3,6 @@
 #include "backends/ops/compose_math.h"
 #include "backends/ops/cuda_kernels.h"
 #include "backends/ops/product.h"
-#include "backends/ops/tall_product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 #include <algorithm>
@@ -82,19 +81,17 @@ at::Tensor weight_times_down(const at::Tensor& weight, const at::Tensor& down) {
     TORCH_CHECK(weight.dim() == 2 && down.dim() == 2 && down.size(1) == weight.size(1),
                 "[dora_norm] A must be [r, in=", weight.size(1), "], got ", down.sizes());
     at::NoGradGuard no_grad;
-    if (suits_tall_product(weight, down)) return tall_product(weight, down);
     const auto type = accumulate_type(weight.scalar_type());
     if (weight.is_cuda() && down.scalar_type() == weight.scalar_type())
         return product_nt(weight, down, type);
-    const at::Tensor right = down.to(type).t();
-    if (weight.scalar_type() == type) return at::mm(weight, right);
+    const at::Tensor right = down.to(type);
+    if (weight.scalar_type() == type) return product_nt(weight, right);
     at::Tensor cross =
         at::empty({weight.size(0), down.size(0)}, weight.options().dtype(type).requires_grad(false));
     const int64_t step = chunk_rows(weight);
     for (int64_t row = 0; row < weight.size(0); row += step) {
         const int64_t rows = std::min(step, weight.size(0) - row);
-        at::Tensor part = cross.narrow(0, row, rows);
-        at::mm_out(part, weight.narrow(0, row, rows).to(type), right);
+        cross.narrow(0, row, rows).copy_(product_nt(weight.narrow(0, row, rows).to(type), right));
     }
     return cross;
 }

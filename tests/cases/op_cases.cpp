@@ -141,6 +141,12 @@ void compose_case(Report& report, at::Device device) {
                 report.close("compose g z + b" + at, both, wz * wg + wb, tolerance);
                 report.close("compose g z" + at, gain, wz * wg, tolerance);
                 report.close("compose z + b" + at, bias, wz + wb, tolerance);
+                const at::Tensor h = normal({rows, 16}, 14).to(type), up = normal({out, 16}, 15).to(type);
+                at::Tensor low = z.to(device, type, false, true);
+                low_rank_compose_(low, h.to(device), up.to(device), 0.25, g.to(device), b.to(device));
+                report.close("low-rank compose" + at, low,
+                             wg * (wz + 0.25 * at::mm(h.to(at::kDouble), up.to(at::kDouble).t())) + wb,
+                             4 * tolerance);
                 at::Tensor dz = at::full({rows, out}, NAN, z.options().device(device));
                 const at::Tensor sum =
                     scale_and_reduce(dy.to(device), z.to(device), g.to(device), b.to(device), dz);
