@@ -11,7 +11,8 @@
 namespace dorabench {
 namespace {
 
-constexpr int64_t kLeastRows = 4; // below, reading W is all the work
+constexpr int64_t kLeastRows = 4;   // below, reading W is all the work
+constexpr int64_t kWorthACopy = 16; // rows from which copying a W with gaps is little of the work
 
 bool has_avx512() {
 #if defined(__x86_64__)
@@ -40,23 +41,23 @@ bool plain(const at::Tensor& t) {
     return t.is_cpu() && t.scalar_type() == at::kFloat && t.layout() == at::kStrided;
 }
 
-// One dimension runs through neighbours, and rows (or columns) do not overlap.
-bool ordered(const at::Tensor& w) {
-    return w.dim() == 2 && w.numel() > 0 &&
-           ((w.stride(1) == 1 && w.stride(0) >= w.size(1)) || (w.stride(0) == 1 && w.stride(1) >= w.size(0)));
-}
+// Without gaps, in either order. Of a matrix cut out of a wider one oneDNN has only its reference, a thousand
+// times slower.
+bool dense(const at::Tensor& w) { return w.is_contiguous() || (w.dim() == 2 && w.t().is_contiguous()); }
 
 bool suits(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-    return plain(x) && plain(weight) && (!bias.defined() || plain(bias)) && ordered(weight) &&
-           x.size(-1) > 0 && x.numel() / x.size(-1) >= kLeastRows && one_dnn() &&
+    return plain(x) && plain(weight) && (!bias.defined() || plain(bias)) && weight.dim() == 2 &&
+           weight.numel() > 0 && x.size(-1) == weight.size(1) &&
+           x.numel() / x.size(-1) >= (dense(weight) ? kLeastRows : kWorthACopy) && one_dnn() &&
            at::globalContext().userEnabledMkldnn();
 }
 
 at::Tensor raw(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     at::AutoDispatchBelowADInplaceOrView below;
     if (!suits(x, weight, bias)) return at::linear(x, weight, bias);
-    return one_dnn()->call(x.contiguous(), weight, bias.defined() ? std::optional(bias) : std::nullopt,
-                           "none", c10::List<std::optional<at::Scalar>>(), "");
+    return one_dnn()->call(x.contiguous(), dense(weight) ? weight : weight.contiguous(),
+                           bias.defined() ? std::optional(bias) : std::nullopt, "none",
+                           c10::List<std::optional<at::Scalar>>(), "");
 }
 
 class LinearProduct : public torch::autograd::Function<LinearProduct> {

@@ -33,6 +33,10 @@ TEST(LinearProduct, TakesStridedRowsAndMoreDimensions) {
     EXPECT_LT(error_of(wide.narrow(2, 10, 20), w, {}), 2e-4);
     EXPECT_LT(error_of(wide.narrow(2, 0, 20).transpose(0, 1), w, {}), 2e-4);
     EXPECT_LT(error_of(at::randn({9, 24}), w.t(), {}), 2e-4);
+    for (int64_t rows : {9, 40}) { // with gaps between W's rows, and between its columns
+        EXPECT_LT(error_of(at::randn({rows, 7}), w.narrow(1, 5, 7), {}), 2e-4);
+        EXPECT_LT(error_of(at::randn({rows, 5}), w.narrow(0, 3, 5).t(), {}), 2e-4);
+    }
 }
 
 // Gradients of x, W and b against autograd's own in double, wherever some of the three are wanted.
