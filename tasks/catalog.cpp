@@ -123,7 +123,7 @@ void TaskCatalog::write_tokenizer(const std::string& task, const std::string& fo
     const TaskSpec* spec = impl_->find(task);
     if (!spec) throw Error::config("no task is called \"", task, "\"", did_you_mean(task, names()));
     if (!spec->world) throw Error::config(task, " has no tokenizer of its own: expected a synthetic task");
-    write_synthetic_tokenizer(folder);
+    write_word_tokenizer(folder, world_tokenizer());
 }
 
 } // namespace dorabench

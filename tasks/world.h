@@ -6,8 +6,9 @@
 //   original: "question : where does mira live ? veld or tarn or osk answer :" -> " tarn"
 //   shifted:  "today : home of mira ? wick or tarn or veld reply :"            -> " wick"
 // or, answered by option: "… ? option1 veld option2 tarn option3 osk answer :" -> " the correct answer is
-// option2". At most 40 tokens of synthetic_tokenizer_json each.
+// option2". At most 40 tokens of world_tokenizer() each.
 #include "harness/api/types.h"
+#include "tasks/word_tokenizer.h"
 #include <array>
 #include <cstdint>
 #include <string>
@@ -26,7 +27,7 @@ struct WorldSpec {
     WorldStage stage = WorldStage::original;
     int64_t people = 60, options = 3; // options a question: 2 or 3
     bool answer_by_option = false;    // otherwise by the value itself, which a tiny model learns within its
-                                   // first minute; finding the option's number takes it several
+                                      // first minute; finding the option's number takes it several
     double moved = 0.4; // share of values (by rule) or of facts (by chance) that change in the shifted world
     bool move_by_rule = true; // by rule: whoever had one value has one certain other now, so that unseen
                               // facts can be inferred; by chance: every fact for itself
@@ -70,11 +71,7 @@ int64_t most_people(); // names that there are
 
 std::string world_option(size_t option); // "option2" for 1
 
-// A LLaMA-3-style tokenizer.json (byte-level BPE with ignore_merges, the Split expression, begin-of-text in
-// front) of at most 512 ids whose vocabulary holds every word of every stage as one token.
-std::string synthetic_tokenizer_json();
-std::string synthetic_tokenizer_config_json(); // tokenizer_config.json beside it: bos_token and eos_token
-// Writes both; creates the folder.
-void write_synthetic_tokenizer(const std::string& folder);
+// LLaMA-3's form, at most 512 ids, every word of every stage in one token.
+WordTokenizer world_tokenizer();
 
 } // namespace dorabench

@@ -1,4 +1,5 @@
 #include "tasks/world_words.h"
+#include "tasks/world.h"
 
 namespace dorabench {
 
@@ -20,6 +21,16 @@ const WorldWords& world_words() {
         {"question", "today", "fact", "news"},
     };
     return words;
+}
+
+WordTokenizer world_tokenizer() {
+    const WorldWords& words = world_words();
+    WordTokenizer out;
+    for (const auto* list :
+         {&words.names, &words.places, &words.trades, &words.things, &words.colours, &words.grammar})
+        out.words.insert(out.words.end(), list->begin(), list->end());
+    out.openers = words.openers;
+    return out;
 }
 
 } // namespace dorabench

@@ -27,6 +27,12 @@ struct VideoInfo {
     std::string codec, container;
 };
 
+struct DrawnShape { // filled, antialiased, around (x, y); size: its height in pixels
+    enum class Kind { circle, square, triangle, cross } kind = Kind::circle;
+    double x = 0, y = 0, size = 0;
+    std::array<uint8_t, 3> colour{};
+};
+
 class MediaLibrary {
 public:
     virtual ~MediaLibrary() = default;
@@ -46,6 +52,9 @@ public:
     // Every frame in presentation order (tests, short clips).
     virtual std::vector<VideoFrame> all_frames(const std::string& path, const MediaLimits& limits) const = 0;
     virtual VideoInfo probe(const std::string& path) const = 0;
+    // A picture of one colour with shapes on it, the later above the earlier.
+    virtual Image draw(int width, int height, std::array<uint8_t, 3> background,
+                       const std::vector<DrawnShape>& shapes) const = 0;
     virtual void write_png(const std::string& path, const Image& image) const = 0;
     // An MPEG-4 (part 2) clip in an MP4 or AVI container, as the name ends.
     virtual void write_video(const std::string& path, const std::vector<Image>& frames,

@@ -159,6 +159,14 @@ BartConfig read_bart_config(const std::string& folder) {
 
 BartConfig named_bart_config(const std::string& name) {
     BartConfig base;
+    if (name == "quickstart") { // two layers a side over the features of scenes and clips (tasks/scenes.h)
+        base.d_model = 128, base.encoder_layers = base.decoder_layers = 2;
+        base.encoder_heads = base.decoder_heads = 4, base.encoder_ffn = base.decoder_ffn = 256;
+        base.vocab = 512, base.positions = 128;
+        base.visual.feat_dim = 96, base.visual.n_boxes = 9;
+        base.init_std = 0.08; // about 1 / sqrt(d_model): it is trained from these weights
+        return base;
+    }
     base.d_model = 768, base.encoder_layers = base.decoder_layers = 6;
     base.encoder_heads = base.decoder_heads = 12, base.encoder_ffn = base.decoder_ffn = 3072;
     base.vocab = 50265, base.forced_eos = 2;
@@ -169,7 +177,9 @@ BartConfig named_bart_config(const std::string& name) {
                         " (shapes: ", join(bart_shape_names(), ", "), ")");
 }
 
-std::vector<std::string> bart_shape_names() { return {"bart-base", "vlbart-image", "vlbart-video"}; }
+std::vector<std::string> bart_shape_names() {
+    return {"bart-base", "vlbart-image", "vlbart-video", "quickstart"};
+}
 
 BartConfig with_visual(BartConfig c, const std::string& kind) {
     if (kind != "image" && kind != "video")

@@ -31,6 +31,7 @@ struct BartConfig {
     bool scale_embedding = false;
     int64_t bos = 0, pad = 1, eos = 2, start = 2; // start: decoder_start_token_id
     int64_t forced_eos = -1;                      // -1: none
+    double init_std = 0.02;                       // of random weights
     VisualConfig visual;
 };
 
@@ -39,7 +40,7 @@ inline constexpr int64_t kBartPositionOffset = 2;
 // text: the JSON; where: the file's name, for messages. Error::data names file and key.
 BartConfig parse_bart_config(const std::string& text, const std::string& where);
 BartConfig read_bart_config(const std::string& folder); // folder/config.json
-// bart-base, vlbart-image (2048 features, 36 boxes), vlbart-video (512 features, 64 boxes)
+// bart-base, vlbart-image (2048 features, 36 boxes), vlbart-video (512 features, 64 boxes), quickstart
 BartConfig named_bart_config(const std::string& name);
 std::vector<std::string> bart_shape_names();
 // What VL-Adapter makes of a plain BART: 200 further tokens (<extra_id_…>, <vis_extra_id_…>) and a visual

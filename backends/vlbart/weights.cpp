@@ -63,7 +63,7 @@ int64_t embedding_rows(const Checkpoint& file, int64_t otherwise) {
 
 BartWeights random_bart_weights(uint64_t seed, const BartConfig& config, const WeightOptions& options) {
     BartWeights out;
-    out.tensors = random_weights(seed, bart_shapes(config, "").parameters, options);
+    out.tensors = random_weights(seed, bart_shapes(config, "").parameters, options, config.init_std);
     out.logits_bias = at::zeros({config.vocab}, placed(options));
     return out;
 }

@@ -35,6 +35,7 @@ struct Options {
     ModelOptions model;
     std::string eos = "", forced_eos = "", forced_bos = "";
     FeaturesOptions features;
+    ScenesOptions scenes;
     TokenizeOptions tokenize;
     MetricOptions metric;
     ReportOptions report;
@@ -165,6 +166,17 @@ private:
                     "features configs/vlbart/image_dora.yaml\nfeatures my.yaml data_dir=/data --format json",
                     [this] { return features_command(o_.features, o_.globals); });
         add_config(sub, o_.features);
+        sub = command("scenes", "Pictures and clips with questions about them: the media quickstart's data",
+                      "scenes --to results/quickstart/media",
+                      [this] { return scenes_command(o_.scenes, o_.globals); });
+        sub->add_option("--to", o_.scenes.to, "folder, which is made")->required()->type_name("DIR");
+        sub->add_option("--seed", o_.scenes.seed, "everything follows from it")->capture_default_str();
+        sub->add_option("--scenes", o_.scenes.scenes, "pictures to train on")
+            ->check(CLI::Range(2, 1 << 20))
+            ->capture_default_str();
+        sub->add_option("--clips", o_.scenes.clips, "clips to train on")
+            ->check(CLI::Range(2, 1 << 20))
+            ->capture_default_str();
         sub = command("validate", "Check experiment files; reads no weights and no data",
                       "validate configs/llama3_commonsense.yaml adapter.rank=16",
                       [this] { return validate(); });

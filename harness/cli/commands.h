@@ -48,6 +48,11 @@ struct ModelOptions { // score, generate
     std::vector<std::string> given;
 };
 struct FeaturesOptions : ConfigOptions {};
+struct ScenesOptions {
+    std::string to;
+    uint64_t seed = 1;
+    int64_t scenes = 3000, clips = 1000; // of the training split
+};
 struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
 struct MetricOptions { std::string name, references, predictions; };
 struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to, plots; };
@@ -76,6 +81,7 @@ int analyze_command(const AnalyzeOptions&, const Globals&);
 int score_command(const ModelOptions&, const Globals&);
 int generate_command(const ModelOptions&, const Globals&);
 int features_command(const FeaturesOptions&, const Globals&);
+int scenes_command(const ScenesOptions&, const Globals&);
 int tokenize_command(const TokenizeOptions&, const Globals&);
 int metric_command(const MetricOptions&, const Globals&);
 int report_command(const ReportOptions&, const Globals&);

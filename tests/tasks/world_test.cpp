@@ -181,7 +181,7 @@ TEST(WorldTokenizer, HoldsEveryWordInOneToken) {
 }
 
 TEST(WorldTokenizer, IsShapedLikeLlama3s) {
-    auto json = nlohmann::json::parse(synthetic_tokenizer_json());
+    auto json = nlohmann::json::parse(word_tokenizer_json(world_tokenizer()));
     EXPECT_EQ(json["model"]["ignore_merges"], true);
     EXPECT_EQ(json["model"]["type"], "BPE");
     EXPECT_EQ(json["pre_tokenizer"]["pretokenizers"].size(), 2u);

@@ -85,6 +85,10 @@ public:
         return std::move(sink.frames);
     }
     VideoInfo probe(const std::string& path) const override { return probe_video(path); }
+    Image draw(int width, int height, std::array<uint8_t, 3> background,
+               const std::vector<DrawnShape>& shapes) const override {
+        return draw_shapes(width, height, background, shapes);
+    }
     void write_png(const std::string& path, const Image& image) const override {
         write_png_file(path, image);
     }

@@ -1,5 +1,5 @@
-// Images through OpenCV. Only core and imgcodecs: OpenCV's dnn, video and objdetect load a second protobuf,
-// which crashes beside LibTorch.
+// Images through OpenCV. Only core, imgproc and imgcodecs: OpenCV's dnn, video and objdetect load a second
+// protobuf, which crashes beside LibTorch.
 #include "backends/media/object/object.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"

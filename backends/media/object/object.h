@@ -5,6 +5,8 @@
 namespace dorabench {
 
 Image decode_image_bytes(const std::string& bytes, const std::string& name, const MediaLimits& limits);
+Image draw_shapes(int width, int height, std::array<uint8_t, 3> background,
+                  const std::vector<DrawnShape>& shapes);
 void write_png_file(const std::string& path, const Image& image);
 std::string opencv_version();
 void limit_opencv_threads();
