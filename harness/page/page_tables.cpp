@@ -57,8 +57,9 @@ Table letters_as_table(const Comparison& comparison) {
     }
     table.notes = {
         "Rows that share a letter in a column are not shown to differ there; \"a\" holds the best. McNemar's "
-        "exact test for 0/1 scores of one seed, else Student's t over the items; Holm over all pairs of a "
-        "column, 5 %."};
+        "exact test for 0/1 scores of one seed, else Student's t over the items (averaged over the seeds); "
+        "Holm over all pairs of a column, 5 %. It speaks of these trainings: how far other seeds would fall "
+        "apart is in the intervals over the seeds."};
     return table;
 }
 

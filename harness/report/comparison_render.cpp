@@ -23,11 +23,6 @@ std::string percent(const Estimate& estimate, const char* mark = "") {
     return out;
 }
 
-std::string published_score(const PublishedRow& row, const std::string& task) {
-    auto at = row.scores.find(short_task(task));
-    return at == row.scores.end() ? "-" : fixed(at->second, 1);
-}
-
 double unparsed_share(const MethodRow& row) {
     int64_t n = 0, unparsed = 0;
     for (const auto& [task, cell] : row.tasks) {
@@ -79,16 +74,6 @@ std::vector<std::string> measured_row(const Comparison& comparison, const Method
     return out;
 }
 
-std::vector<std::string> published_row(const Comparison& comparison, const PublishedRow& row) {
-    std::vector<std::string> out = {row.method + " (published)", row.rank ? cat(*row.rank) : "-", "-",
-                                    row.params_percent ? fixed(*row.params_percent, 2) : "-"};
-    for (const std::string& task : comparison.tasks) out.push_back(published_score(row, task));
-    out.push_back(row.average ? fixed(*row.average, 1) : "-");
-    if (lettered(comparison)) out.push_back("-");
-    out.insert(out.end(), {"-", "-", "-"});
-    return out;
-}
-
 struct Background { // of a task: what guessing gets, and how many items there are in one run
     double chance = 0;
     bool has_chance = false, binary = false;
@@ -104,6 +89,24 @@ Background background(const Comparison& comparison, const std::string& task) {
             out.binary = cell->metric == "accuracy" || cell->metric == "acc" || cell->metric == "exact_match";
             out.n = std::max(out.n, cell->n / static_cast<int64_t>(row.seeds.size()));
         }
+    return out;
+}
+
+// A printed figure below chance is marked as a measured one is: the field's rank tables hold several.
+std::string published_score(const Comparison& comparison, const PublishedRow& row, const std::string& task) {
+    auto at = row.scores.find(short_task(task));
+    if (at == row.scores.end()) return "-";
+    Background facts = background(comparison, task);
+    return (facts.has_chance && at->second < 100 * facts.chance ? "!" : "") + fixed(at->second, 1);
+}
+
+std::vector<std::string> published_row(const Comparison& comparison, const PublishedRow& row) {
+    std::vector<std::string> out = {row.method + " (published)", row.rank ? cat(*row.rank) : "-", "-",
+                                    row.params_percent ? fixed(*row.params_percent, 2) : "-"};
+    for (const std::string& task : comparison.tasks) out.push_back(published_score(comparison, row, task));
+    out.push_back(row.average ? fixed(*row.average, 1) : "-");
+    if (lettered(comparison)) out.push_back("-");
+    out.insert(out.end(), {"-", "-", "-"});
     return out;
 }
 
@@ -158,7 +161,10 @@ void add_notes(const Comparison& comparison, bool uneven, const std::set<std::st
     if (lettered(comparison))
         table.notes.push_back(
             "letters: averages that share one are not shown to differ (paired tests on the items, "
-            "Holm over all pairs, 5 %).");
+            "Holm over all pairs, 5 %); of these trainings: what other seeds would give is in ±.");
+    for (const std::vector<std::string>& row : table.rows)
+        below = below || std::any_of(row.begin(), row.end(),
+                                     [](const std::string& cell) { return starts_with(cell, "!"); });
     if (below) table.notes.push_back("!: below chance; look at the unparsed answers first.");
     if (uneven)
         table.notes.push_back("<: the average is over fewer tasks than the table has; not comparable.");
@@ -300,24 +306,26 @@ std::string comparison_as_csv(const Comparison& comparison, const std::vector<Pu
     std::string out;
     if (head)
         out = "backbone,source,method,settings,rank,seeds,trainable,total,task,value,ci95_low,ci95_high,n,"
-              "unparsed,chance,letters\r\n";
+              "unparsed,chance,letters,train_seconds,peak_memory_bytes\r\n";
     for (const MethodRow& row : comparison.rows) {
         std::string rank = row.rank > 0 ? cat(row.rank) : "";
         std::string start =
             cat(csv_text(comparison.backbone), ",measured,", row.method, ",", csv_text(row.label), ",", rank,
                 ",", row.seeds.size(), ",", row.trainable, ",", row.total, ",");
+        std::string cost = cat(",", row.train_seconds > 0 ? csv_number(row.train_seconds) : "", ",",
+                               row.peak_memory_bytes > 0 ? cat(row.peak_memory_bytes) : "", "\r\n");
         for (const auto& [task, cell] : row.tasks)
             out += cat(start, csv_text(task), ",", csv_estimate(cell.estimate), ",", cell.n, ",",
                        cell.unparsed, ",", cell.has_chance ? csv_number(cell.chance) : "", ",",
-                       row.letters.count(task) ? row.letters.at(task) : "", "\r\n");
+                       row.letters.count(task) ? row.letters.at(task) : "", cost);
         if (row.average.present)
             out += cat(start, "average,", csv_estimate(row.average), ",,,,",
-                       row.letters.count(kAverageLetters) ? row.letters.at(kAverageLetters) : "", "\r\n");
+                       row.letters.count(kAverageLetters) ? row.letters.at(kAverageLetters) : "", cost);
         for (const PublishedRow& printed : beside(comparison, row, published))
             for (const auto& [task, score] : printed.scores)
                 out += cat(csv_text(comparison.backbone), ",published,", row.method, ",",
                            csv_text(printed.table), ",", rank, ",,,,", task, ",", csv_number(score / 100),
-                           ",,,,,,\r\n");
+                           ",,,,,,,,\r\n");
     }
     return out;
 }

@@ -63,7 +63,7 @@ TEST_F(LettersTest, TellsARealDifferenceFromNone) {
     EXPECT_EQ(letters["dora"], "a/a");
     EXPECT_EQ(letters["vera"], "b/b");
     EXPECT_THAT(comparison_text({comparison}, "markdown"), HasSubstr("letters"));
-    EXPECT_THAT(comparison_text({comparison}, "csv"), HasSubstr(",b\r\n"));
+    EXPECT_THAT(comparison_text({comparison}, "csv"), HasSubstr(",b,10.0,1048576\r\n"));
 }
 
 TEST_F(LettersTest, LeavesASingleRowWithoutLetters) {
@@ -72,27 +72,30 @@ TEST_F(LettersTest, LeavesASingleRowWithoutLetters) {
     EXPECT_THAT(comparison_text({compared()}, "text"), testing::Not(HasSubstr("letters")));
 }
 
-// Six methods of equal skill, many stores: the share in which any pair is told apart must not pass the
-// nominal 5 % by more than chance. Three standard deviations of a binomial of 120 trials at 5 % are 6 points.
-TEST(LettersNull, ToldApartAtMostAtTheNominalLevel) {
+// Four methods of equal skill on 200 tasks: the share of tasks on which any pair is told apart must not pass
+// the nominal 5 % by more than chance (three standard deviations of a binomial: 4.6 points).
+TEST_F(LettersTest, TellsEqualMethodsApartAtMostAtTheNominalLevel) {
+    constexpr int tasks = 200;
+    for (int method = 0; method < 4; ++method) {
+        test::SyntheticRun run;
+        run.id = std::to_string(method);
+        run.method = "m" + run.id;
+        for (int task = 0; task < tasks; ++task)
+            run.tasks["t" + std::to_string(task)].scores =
+                test::coin_scores(80, 0.7, static_cast<uint64_t>(task), "null" + run.id);
+        test::write_run(dir_.path(), run);
+    }
+    Comparison comparison = compared();
     int alarms = 0;
-    constexpr int trials = 120;
-    for (int trial = 0; trial < trials; ++trial) {
-        test::TempDir dir;
-        for (int method = 0; method < 4; ++method) {
-            test::SyntheticRun run;
-            run.id = std::to_string(method);
-            run.method = "m" + std::to_string(method);
-            run.tasks["boolq"].scores =
-                test::coin_scores(80, 0.7, static_cast<uint64_t>(trial), "null" + run.id);
-            test::write_run(dir.path(), run);
-        }
+    for (const std::string& task : comparison.tasks) {
         std::set<std::string> seen;
-        for (const MethodRow& row : lettered_comparisons(read_runs(dir.path())).at(0).rows)
-            seen.insert(row.letters.at("boolq"));
+        for (const MethodRow& row : comparison.rows) seen.insert(row.letters.at(task));
         alarms += seen.size() > 1;
     }
-    EXPECT_LE(alarms, trials * (0.05 + 0.06));
+    EXPECT_LE(alarms, tasks * (0.05 + 0.046));
+    std::set<std::string> averages;
+    for (const MethodRow& row : comparison.rows) averages.insert(row.letters.at(kAverageLetters));
+    EXPECT_EQ(averages.size(), 1u);
 }
 
 } // namespace

@@ -1,3 +1,4 @@
+#include "backends/media/media.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/page/browser.h"
@@ -133,6 +134,37 @@ TEST_F(PageTest, TellsHowFarRunningRunsAre) {
     EXPECT_EQ(store_stamp(dir_.path()), before); // no result yet
     add("c", "lora", 8, 30);
     EXPECT_NE(store_stamp(dir_.path()), before);
+}
+
+TEST_F(PageTest, ShowsThumbnailsOfImagesAndOfVideoFrames) {
+    if (std::string why; !media_available(&why)) GTEST_SKIP() << why;
+    Image red{200, 100, std::vector<uint8_t>(200 * 100 * 3, 0)};
+    for (size_t i = 0; i < red.rgb.size(); i += 3) red.rgb[i] = 255;
+    media_library().write_png(dir_ / "red.png", red);
+    media_library().write_video(dir_ / "clip.mp4", std::vector<Image>(30, red), 10);
+    add("a", "lora", 4, 1, 3);
+    add("b", "dora", 4, 2, 3);
+    for (const char* id : {"a", "b"}) {
+        std::string path = dir_ / ("runs/" + std::string(id) + "/samples/boolq.jsonl"), text;
+        int line = 0;
+        for_each_line(path, [&](size_t, std::string_view one) {
+            auto json = nlohmann::json::parse(one);
+            if (line == 0) json["media"]["images"] = {dir_ / "red.png", dir_ / "missing.png"};
+            if (line == 1) json["media"]["video"] = dir_ / "clip.mp4";
+            ++line;
+            text += json.dump() + "\n";
+        });
+        write_file_atomic(path, text);
+    }
+    auto records = read_runs(dir_.path());
+    auto items = SampleBrowser().tasks_of(make_comparisons(records).at(0), records).at(0)["items"];
+    std::map<std::string, nlohmann::json> by_id;
+    for (const auto& item : items) by_id[item["id"]] = item;
+    ASSERT_EQ(by_id["0"]["m"].size(), 1u); // a file that is gone is left out
+    EXPECT_THAT(by_id["0"]["m"][0].get<std::string>(),
+                testing::StartsWith("data:image/png;base64,iVBORw0KGgo"));
+    EXPECT_EQ(by_id["1"]["m"].size(), 3u);
+    EXPECT_FALSE(by_id["2"].contains("m"));
 }
 
 TEST(Base64, PadsAsRfc4648Says) {

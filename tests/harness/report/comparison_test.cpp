@@ -146,6 +146,47 @@ TEST(Comparison, ShowsPublishedRowsLabelledAndOnlyBesideMatchingOnes) {
     EXPECT_EQ(json["rows"][2]["source"], "published");
 }
 
+// The rank table that the DoRA paper printed, read as if it were ours: LoRA's collapses are parsing, not
+// knowledge.
+TEST(Comparison, MarksThePublishedRankTablesCollapses) {
+    std::vector<RunRecord> runs;
+    std::vector<PublishedRow> published = read_published(test::source_dir() + "/results/baselines");
+    for (const PublishedRow& row : published) {
+        if (row.table != "Table 15" || !row.rank) continue;
+        RunRecord run = record(row.method, *row.rank, 1, 0);
+        run.backbone = "llama-7b";
+        run.tasks.clear();
+        for (const auto& [task, score] : row.scores) {
+            TaskResult& result = run.tasks[task];
+            double chance = task == "boolq" || task == "piqa" || task == "winogrande" ? 0.5
+                            : task == "siqa"                                          ? 1.0 / 3
+                                                                                      : 0.25;
+            result.primary = "accuracy";
+            result.metrics["accuracy"] = {};
+            result.metrics["accuracy"].value = score / 100;
+            result.metrics["accuracy"].missing = false;
+            result.n = 1000;
+            result.chance = chance;
+            result.has_chance = true;
+        }
+        run.group = run.id = row.method + std::to_string(*row.rank);
+        runs.push_back(run);
+    }
+    ASSERT_EQ(runs.size(), 7u);
+    Comparison comparison = make_comparisons(runs).at(0);
+    std::string text = render(comparison_as_table(comparison, published), "csv");
+    EXPECT_THAT(text, HasSubstr("!2.3"));  // boolq, LoRA at rank 4
+    EXPECT_THAT(text, HasSubstr("!11.8")); // hellaswag, rank 8
+    EXPECT_THAT(text, HasSubstr("!17.6")); // hellaswag, rank 64
+    EXPECT_THAT(text, testing::Not(HasSubstr("!85.2")));
+    std::string notes = render(comparison_as_table(comparison, published), "text", {});
+    EXPECT_THAT(notes, HasSubstr("below chance"));
+    EXPECT_THAT(notes, HasSubstr("lora r64: average without the cells below chance"));
+    for (const RankCurve& curve : rank_curves(comparison))
+        for (const CurvePoint& point : curve.points)
+            if (curve.method == "lora") EXPECT_EQ(point.collapsed, point.rank != 16) << point.rank;
+}
+
 TEST(Comparison, JsonHasNullForWhatIsMissing) {
     RunRecord run = record("ft", 0, 1, 0.8);
     run.peak_memory_bytes = 0;
