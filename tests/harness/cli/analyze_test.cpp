@@ -6,6 +6,7 @@
 #include "harness/cli/commands.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
+#include <ATen/ops/eye.h>
 #include <nlohmann/json.hpp>
 
 namespace dorabench {
@@ -92,6 +93,35 @@ TEST(AnalyzeCommand, KnowsRowsOfZerosAndLeavesOutWhatDoesNotPair) {
     EXPECT_TRUE(got["pearson"].is_null());
     const std::string text = analyze({{}, dir / "a.safetensors", dir / "b.safetensors"}, "text");
     EXPECT_NE(text.find("0.75"), std::string::npos) << text;
+}
+
+TEST(AnalyzeCommand, TellsSpectrumNormsAndTheCorrelationsInterval) {
+    test::TempDir dir;
+    std::vector<NamedTensor> base, tuned;
+    for (int i = 0; i < 5; ++i) {
+        const std::string name = "model.layers." + std::to_string(i) + ".self_attn.q_proj.weight";
+        at::Tensor before = at::eye(3), after = at::eye(3);
+        after[0][0] = 1.0 + 0.1 * (i + 1);
+        after[1][2] = 0.05 * (i + 1) * (i == 2 ? 2 : 1);
+        base.push_back({name, before});
+        tuned.push_back({name, after});
+    }
+    write_tensors(dir / "a.safetensors", base);
+    write_tensors(dir / "b.safetensors", tuned);
+    AnalyzeOptions options{{}, dir / "a.safetensors", dir / "b.safetensors"};
+    options.spectrum = 2;
+    const Json got = analyze(options);
+    const Json& first = got["rows"][0];
+    EXPECT_EQ(first["module"], "q_proj");
+    EXPECT_EQ(first["layer"], 0);
+    ASSERT_EQ(first["singular_values"].size(), 2u);
+    EXPECT_NEAR(first["singular_values"][0], 0.1, 1e-6);
+    EXPECT_NEAR(first["singular_values"][1], 0.05, 1e-6);
+    EXPECT_NEAR(first["norm_change"]["mean"], (0.1 + std::sqrt(1 + 0.05 * 0.05) - 1) / 3, 1e-6);
+    const double z = std::atanh(got["pearson"].get<double>()), half = 1.959963984540054 / std::sqrt(5 - 3);
+    EXPECT_NEAR(got["pearson_ci95"][0], std::tanh(z - half), 1e-9);
+    EXPECT_NEAR(got["pearson_ci95"][1], std::tanh(z + half), 1e-9);
+    EXPECT_LT(got["pearson_ci95"][0], got["pearson"]);
 }
 
 TEST(AnalyzeCommand, RefusesOptionsThatDoNotFitTogether) {
