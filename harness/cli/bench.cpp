@@ -1,17 +1,21 @@
 // bench: what a training step of each method costs on a named shape with random weights. One backbone is
 // shared by all methods, whose adapters take turns step by step, so that a ratio is of one moment of the
 // machine; memory is measured for one method at a time, before the timing.
+//   --ops: each op alone (bench_ops.h); --peer: another tool's step in turn with ours (bench_peer.h).
 //   step: forward, backward and AdamW on one row of random ids, labels = ids; alpha = 2 rank, B not zero,
 //   dropout 0. flops: of a step, from shapes: 2 per multiply-add of the linear layers (forward, dx, and dW
 //   where trained), the low-rank paths, DoRA's norm, and causal attention. bytes: the least that a step moves
 //   of weights, gradients and optimizer state (activations are not counted).
 #include "backends/ops/device.h"
+#include "backends/ops/tensor_io.h"
 #include "harness/base/env.h"
 #include "harness/base/files.h"
 #include "harness/base/log.h"
 #include "harness/base/progress.h"
 #include "harness/base/rng.h"
 #include "harness/base/text.h"
+#include "harness/cli/bench_ops.h"
+#include "harness/cli/bench_peer.h"
 #include "harness/cli/commands.h"
 #include "harness/report/table.h"
 #include "harness/train/device_memory.h"
@@ -21,6 +25,7 @@
 #include <ctime>
 #include <iostream>
 #include <malloc.h>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -66,10 +71,12 @@ class Bench {
 public:
     Bench(const BenchOptions& options, const BackendFactory& factory, const std::string& shape,
           const std::string& dtype);
+    const ModelShapes& shapes() const { return backend_->shapes(); }
+    const at::Device& device() const { return device_; }
     void add(const std::string& method);
     void measure_memory();
     void measure_time();
-    std::vector<ordered_json> lines() const;
+    std::vector<ordered_json> lines(const Roofline& roofline) const;
 
 private:
     AdapterSettings adapter_settings(const std::string& method) const;
@@ -78,7 +85,7 @@ private:
     void timed_step(Method& method);
     double flops(const Method& method) const;
     double bytes(const Method& method) const;
-    ordered_json line(const Method& method) const;
+    ordered_json line(const Method& method, const Roofline& roofline) const;
 
     const BenchOptions& options_;
     std::string shape_, dtype_, family_;
@@ -253,7 +260,7 @@ double Bench::bytes(const Method& method) const {
     return 2 * weights + 8 * trainable;
 }
 
-ordered_json Bench::line(const Method& method) const {
+ordered_json Bench::line(const Method& method, const Roofline& roofline) const {
     int64_t trainable = 0;
     for (const TrainableTensor& t : method.adapter->trainable()) trainable += t.tensor.numel();
     const double seconds = median(method.seconds);
@@ -261,32 +268,38 @@ ordered_json Bench::line(const Method& method) const {
     for (const char* name : {"MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
                              "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTORCH_CUDA_ALLOC_CONF"})
         if (const auto value = environment(name)) allocator[name] = *value;
-    return {{"shape", shape_},
-            {"method", method.name},
-            {"rank", method.name == "ft" ? ordered_json() : ordered_json(options_.rank)},
-            {"tokens", options_.tokens},
-            {"dtype", dtype_},
-            {"device", device_.str()},
-            {"step_seconds", seconds},
-            {"step_seconds_min", *std::min_element(method.seconds.begin(), method.seconds.end())},
-            {"step_seconds_all", method.seconds},
-            {"tokens_per_second", double(options_.tokens) / seconds},
-            {"peak_memory_bytes", std::max<int64_t>(0, method.memory_peak - method.memory_before)},
-            {"memory_before_bytes", method.memory_before},
-            {"flops", flops(method)},
-            {"bytes", bytes(method)},
-            {"trainable", trainable},
-            {"loss", method.loss},
-            {"steps", options_.steps},
-            {"interleaved", options_.interleave && methods_.size() > 1},
-            {"other_load_cores", median(method.other_cores)},
-            {"threads", at::get_num_threads()},
-            {"allocator", allocator}};
+    return {
+        {"kind", "step"},
+        {"tool", "dora-bench"},
+        {"shape", shape_},
+        {"method", method.name},
+        {"rank", method.name == "ft" ? ordered_json() : ordered_json(options_.rank)},
+        {"tokens", options_.tokens},
+        {"dtype", dtype_},
+        {"device", device_.str()},
+        {"step_seconds", seconds},
+        {"step_seconds_min", *std::min_element(method.seconds.begin(), method.seconds.end())},
+        {"step_seconds_all", method.seconds},
+        {"tokens_per_second", double(options_.tokens) / seconds},
+        {"peak_memory_bytes", std::max<int64_t>(0, method.memory_peak - method.memory_before)},
+        {"memory_before_bytes", method.memory_before},
+        {"flops", flops(method)},
+        {"bytes", bytes(method)},
+        {"roofline_fraction", roofline.seconds(flops(method), bytes(method)) / seconds},
+        {"roofline",
+         {{"flops_per_second", roofline.flops_per_second}, {"bytes_per_second", roofline.bytes_per_second}}},
+        {"trainable", trainable},
+        {"loss", method.loss},
+        {"steps", options_.steps},
+        {"interleaved", options_.interleave && methods_.size() > 1},
+        {"other_load_cores", median(method.other_cores)},
+        {"threads", at::get_num_threads()},
+        {"allocator", allocator}};
 }
 
-std::vector<ordered_json> Bench::lines() const {
+std::vector<ordered_json> Bench::lines(const Roofline& roofline) const {
     std::vector<ordered_json> out;
-    for (const Method& method : methods_) out.push_back(line(method));
+    for (const Method& method : methods_) out.push_back(line(method, roofline));
     return out;
 }
 
@@ -309,7 +322,9 @@ void check_options(const BenchOptions& options) {
         if (value < least) throw Error::config(option, " must be at least ", least, ", got ", value);
     };
     need("--rank", options.rank, 1), need("--tokens", options.tokens, 2);
-    need("--steps", options.steps, 1), need("--warmup", options.warmup, 0);
+    need("--steps", options.steps, 1), need("--warmup", options.warmup, 0),
+        need("--rounds", options.rounds, 1);
+    if (!options.peer.empty() && !exists(options.peer)) throw Error::data("--peer: no file ", options.peer);
     std::vector<std::string> methods = adapter_methods();
     std::erase(methods, "none"); // trains nothing
     for (const std::string& method : options.methods)
@@ -322,21 +337,122 @@ void check_options(const BenchOptions& options) {
 }
 
 std::string table_of(const std::vector<ordered_json>& lines) {
-    Table table;
-    table.header = {"shape",  "method", "rank",     "tokens",      "dtype",  "device",
-                    "step s", "min s",  "tokens/s", "step memory", "GFLOP/s"};
+    Table steps, ops, ratios;
+    steps.header = {"tool",   "shape", "method",   "rank",        "tokens",  "dtype",
+                    "step s", "min s", "tokens/s", "step memory", "GFLOP/s", "of roofline"};
+    ops.header = {"op", "shape", "ms", "min ms", "GFLOP/s", "GB/s", "of roofline", "bound"};
+    ratios.header = {"ratio", "medians", "minima", "step memory"};
+    double load = 0;
     for (const ordered_json& j : lines) {
-        const double seconds = j["step_seconds"];
-        table.rows.push_back({j["shape"], j["method"], j["rank"].is_null() ? "-" : j["rank"].dump(),
-                              j["tokens"].dump(), j["dtype"], j["device"], fixed(seconds, 4),
-                              fixed(j["step_seconds_min"], 4), fixed(j["tokens_per_second"], 1),
-                              human_bytes(j["peak_memory_bytes"].get<double>()),
-                              fixed(j["flops"].get<double>() / seconds / 1e9, 1)});
+        const std::string kind = j["kind"];
+        if (kind == "ratio") {
+            ratios.rows.push_back({j["name"], fixed(j["medians"], 2), fixed(j["minima"], 2),
+                                   j["memory"].is_null() ? "-" : fixed(j["memory"], 2)});
+        } else if (kind == "op") {
+            const double seconds = j["seconds"];
+            std::vector<std::string> sizes;
+            for (const auto& size : j["shape"]) sizes.push_back(size.dump());
+            ops.rows.push_back({j["op"], join(sizes, " x "), fixed(seconds * 1e3, 3),
+                                fixed(j["seconds_min"].get<double>() * 1e3, 3),
+                                fixed(j["flops"].get<double>() / seconds / 1e9, 1),
+                                fixed(j["bytes"].get<double>() / seconds / 1e9, 1),
+                                fixed(j["roofline_fraction"], 2), j["bound"]});
+        } else {
+            const double seconds = j["step_seconds"];
+            const bool own = j.contains("flops");
+            if (own) load = std::max(load, j["other_load_cores"].get<double>());
+            steps.rows.push_back({j["tool"], j["shape"], j["method"],
+                                  j["rank"].is_null() ? "-" : j["rank"].dump(), j["tokens"].dump(),
+                                  j["dtype"], fixed(seconds, 4), fixed(j["step_seconds_min"], 4),
+                                  fixed(j["tokens"].get<double>() / seconds, 1),
+                                  human_bytes(j["peak_memory_bytes"].get<double>()),
+                                  own ? fixed(j["flops"].get<double>() / seconds / 1e9, 1) : "-",
+                                  own ? fixed(j["roofline_fraction"], 2) : "-"});
+        }
     }
-    if (!lines.empty() && lines[0]["other_load_cores"] > 0.15)
-        table.notes.push_back(cat("other processes used ", fixed(lines[0]["other_load_cores"], 2),
-                                  " cores meanwhile: compare ratios, not seconds"));
-    return render(table, "text");
+    if (load > 0.15)
+        steps.notes.push_back(
+            cat("other processes used ", fixed(load, 2), " cores meanwhile: compare ratios, not seconds"));
+    std::string text = render(steps, "text");
+    for (const Table* table : {&ratios, &ops})
+        if (!table->rows.empty()) text += "\n" + render(*table, "text");
+    return text;
+}
+
+// Several rounds of the peer's as one line: the median of medians, the least of minima.
+ordered_json merged(const std::vector<ordered_json>& rounds) {
+    ordered_json line = rounds.front();
+    std::vector<double> medians, memory;
+    double least = rounds.front()["step_seconds_min"];
+    for (const ordered_json& round : rounds) {
+        medians.push_back(round["step_seconds"]);
+        memory.push_back(round["peak_memory_bytes"]);
+        least = std::min(least, round["step_seconds_min"].get<double>());
+    }
+    line["step_seconds"] = median(medians), line["step_seconds_min"] = least;
+    line["peak_memory_bytes"] = int64_t(median(memory)), line["rounds"] = rounds.size();
+    return line;
+}
+
+ordered_json ratio(const ordered_json& a, const ordered_json& b, bool tools) {
+    const auto over = [&](const char* key) { return a[key].get<double>() / b[key].get<double>(); };
+    const auto name = [&](const ordered_json& j) {
+        const std::string method = j["method"], tool = j["tool"];
+        return tools ? method + " (" + tool + ")" : method;
+    };
+    const bool memory = b["peak_memory_bytes"].get<double>() > 0;
+    return {{"kind", "ratio"},
+            {"shape", a["shape"]},
+            {"dtype", a["dtype"]},
+            {"name", name(a) + " / " + name(b)},
+            {"medians", over("step_seconds")},
+            {"minima", over("step_seconds_min")},
+            {"memory", memory ? ordered_json(over("peak_memory_bytes")) : ordered_json()}};
+}
+
+// Ours over LoRA's, and over the peer's of the same method.
+std::vector<ordered_json> ratios_of(const std::vector<ordered_json>& ours,
+                                    const std::vector<ordered_json>& peers) {
+    std::vector<ordered_json> out;
+    for (const ordered_json& mine : ours) {
+        for (const ordered_json& other : ours)
+            if (mine["method"] != "lora" && other["method"] == "lora")
+                out.push_back(ratio(mine, other, false));
+        for (const ordered_json& peer : peers)
+            if (mine["method"] == peer["method"]) out.push_back(ratio(mine, peer, true));
+    }
+    return out;
+}
+
+std::vector<ordered_json> bench_one(const BenchOptions& options, const BackendFactory& factory,
+                                    const std::string& shape, const std::string& dtype) {
+    Bench bench(options, factory, shape, dtype);
+    for (const std::string& method : options.methods) bench.add(method);
+    bench.measure_memory();
+    std::map<std::string, std::vector<ordered_json>> rounds;
+    for (int64_t round = 0; round < options.rounds; ++round) {
+        const auto peers = [&] {
+            for (const std::string& method : options.methods)
+                if (!options.peer.empty() && peer_knows(method))
+                    rounds[method].push_back(run_peer(options, shape, dtype, method));
+        };
+        if (round % 2 == 0) peers();
+        bench.measure_time();
+        if (round % 2 == 1) peers();
+    }
+    const at::ScalarType type = parse_dtype(dtype);
+    const Roofline roofline = measure_roofline(bench.device(), type);
+    std::vector<ordered_json> lines = bench.lines(roofline), peers;
+    for (const auto& [method, all] : rounds) peers.push_back(merged(all));
+    const std::vector<ordered_json> ratios = ratios_of(lines, peers);
+    lines.insert(lines.end(), peers.begin(), peers.end());
+    lines.insert(lines.end(), ratios.begin(), ratios.end());
+    if (options.ops)
+        for (ordered_json& line : bench_ops(bench.shapes(), options, bench.device(), type, roofline)) {
+            line["dtype"] = dtype;
+            lines.push_back(std::move(line));
+        }
+    return lines;
 }
 
 } // namespace
@@ -345,18 +461,13 @@ int bench_command(const BenchOptions& options, const Globals& globals) {
     check_options(options);
     for (const std::string& shape : options.shapes) family_of(shape, *globals.registries);
     std::vector<ordered_json> all;
-    for (const std::string& shape : options.shapes) {
-        for (const std::string& dtype : options.dtypes) {
-            Bench bench(options, family_of(shape, *globals.registries), shape, dtype);
-            for (const std::string& method : options.methods) bench.add(method);
-            bench.measure_memory();
-            bench.measure_time();
-            for (const ordered_json& line : bench.lines()) {
+    for (const std::string& shape : options.shapes)
+        for (const std::string& dtype : options.dtypes)
+            for (ordered_json& line :
+                 bench_one(options, family_of(shape, *globals.registries), shape, dtype)) {
                 if (globals.format == "json") std::cout << line.dump() << std::endl;
-                all.push_back(line);
+                all.push_back(std::move(line));
             }
-        }
-    }
     if (globals.format != "json") std::cout << table_of(all);
     return 0;
 }

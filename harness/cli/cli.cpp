@@ -450,6 +450,11 @@ private:
         add_given<int64_t>(sub, "--steps", o_.bench.steps, "measured steps", 1);
         add_given<int64_t>(sub, "--warmup", o_.bench.warmup, "steps before the first measured one", 0);
         sub->add_option("--device", o_.bench.device, "cpu, cuda or cuda:N");
+        sub->add_flag("--ops", o_.bench.ops, "also every op of the step on its own");
+        sub->add_option("--peer", o_.bench.peer, "script of another tool's step, run in turn with ours")
+            ->type_name("FILE");
+        sub->add_option("--python", o_.bench.python, "interpreter of --peer")->type_name("FILE");
+        add_given<int64_t>(sub, "--rounds", o_.bench.rounds, "turns of ours and the peer's", 1);
         sub->add_flag("!--no-interleave", o_.bench.interleave,
                       "one method after the other instead of in turns");
         sub = command("schema", "JSON Schema of experiment files or of results",

@@ -68,6 +68,9 @@ struct BenchOptions {
     int64_t rank = 16, tokens = 512, steps = 5, warmup = 1;
     std::string device = "cpu";
     bool interleave = true; // methods take turns, step by step, so that a ratio is of one moment
+    bool ops = false;       // also every op on its own
+    std::string peer, python = "python3"; // a script of another tool's step, run in turn with ours
+    int64_t rounds = 1;                   // of ours and the peer's
 };
 
 int run_command(const RunOptions&, const Globals&);
