@@ -10,6 +10,7 @@
 #include "harness/base/text.h"
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 namespace dorabench {
 namespace {
@@ -24,12 +25,24 @@ BartConfig stated_config(const BackendSettings& settings) {
                               : read_bart_config(resolve_checkpoint(settings.checkpoint));
 }
 
+double dropout_of(const std::string& text) {
+    char* end = nullptr;
+    const double p = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != '\0' || !(p >= 0 && p < 1))
+        throw Error::config("backend.options.dropout must be in [0, 1), got \"", text, "\"");
+    return p;
+}
+
 BartConfig config_of(const BackendSettings& settings) {
     BartConfig config = stated_config(settings);
     for (const auto& [key, value] : settings.options) {
-        if (key != "visual")
-            throw Error::config("backend.options: vlbart knows no \"", key, "\" (visual: image | video)");
-        config = with_visual(config, value);
+        if (key == "visual")
+            config = with_visual(config, value);
+        else if (key == "dropout")
+            config.dropout = config.attention_dropout = config.activation_dropout = dropout_of(value);
+        else
+            throw Error::config("backend.options: vlbart knows no \"", key,
+                                "\" (visual: image | video; dropout: 0.1)");
     }
     return config;
 }
@@ -160,6 +173,7 @@ at::Tensor VlbartBackend::loss_sum(std::span<const EncodedExample> batch) {
         ordered.push_back(&sources[i]);
         target.add(batch[i], c);
     }
+    model_->new_dropout();
     std::vector<PackedRow> source_rows;
     const at::Tensor memory = model_->encode(ordered, source_rows);
     const at::Device device = model_->device();

@@ -52,6 +52,17 @@ void read_sizes(const ConfigKeys& keys, BartConfig& c) {
                               heads, ")");
 }
 
+void read_dropout(const ConfigKeys& keys, BartConfig& c) { // what is absent has HF's defaults
+    auto read = [&](const char* key, double fallback) {
+        const double p = keys.number_or(key, fallback, -1, 1);
+        if (p < 0 || p >= 1) throw Error::data(keys.where(), ": ", key, " must be in [0, 1), got ", p);
+        return p;
+    };
+    c.dropout = read("dropout", 0.1);
+    c.attention_dropout = read("attention_dropout", 0);
+    c.activation_dropout = read("activation_dropout", 0);
+}
+
 bool is_square(int64_t n) {
     const int64_t side = std::llround(std::sqrt(static_cast<double>(n)));
     return side * side == n;
@@ -146,6 +157,7 @@ BartConfig parse_bart_config(const std::string& text, const std::string& where) 
         if (id >= c.vocab)
             throw Error::data(where, ": ", key, " is missing, and BART's own (", id,
                               ") lies outside the vocabulary of ", c.vocab);
+    read_dropout(keys, c);
     read_visual(keys, c, c.visual);
     return c;
 }
@@ -213,6 +225,9 @@ std::string bart_config_json(const BartConfig& c, const std::string& dtype) {
              {"vocab_size", c.vocab},
              {"max_position_embeddings", c.positions},
              {"scale_embedding", c.scale_embedding},
+             {"dropout", c.dropout},
+             {"attention_dropout", c.attention_dropout},
+             {"activation_dropout", c.activation_dropout},
              {"tie_word_embeddings", true},
              {"bos_token_id", c.bos},
              {"pad_token_id", c.pad},

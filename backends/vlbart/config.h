@@ -32,6 +32,8 @@ struct BartConfig {
     int64_t bos = 0, pad = 1, eos = 2, start = 2; // start: decoder_start_token_id
     int64_t forced_eos = -1;                      // -1: none
     double init_std = 0.02;                       // of random weights
+    // While training. Named shapes, which are for counting and timing, have none.
+    double dropout = 0, attention_dropout = 0, activation_dropout = 0;
     VisualConfig visual;
 };
 

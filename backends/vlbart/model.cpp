@@ -144,22 +144,45 @@ at::Tensor BartModel::encoder_input(std::span<const BartSource* const> sources) 
         TORCH_CHECK(visual_, "[vlbart] features given to a BART without a visual embedding");
         x = at::cat({x, visual_->forward(visuals)}, 0).index_select(0, longs(order, device()));
     }
-    return shared_norm ? encoder_.embedding_norm(x) : x;
+    return drop(shared_norm ? encoder_.embedding_norm(x) : x, encoder_, -1, kOut); // text and visual tokens
+}
+
+void BartModel::new_dropout() {
+    dropout_ = {config_.dropout, config_.attention_dropout, config_.activation_dropout, 0};
+    if (training_ && dropout_.any()) dropout_.seed = draw_dropout_seed();
+}
+
+DropoutKey BartModel::key(const Side& side, int64_t layer, uint32_t place) const {
+    const auto own = static_cast<uint32_t>((layer + 1) * kPlaces) + place;
+    return {dropout_.seed, 0, 0, 2 * own + (&side == &decoder_ ? 1 : 0)};
+}
+
+at::Tensor BartModel::drop(const at::Tensor& x, const Side& side, int64_t layer, Place place) const {
+    if (!training_) return x;
+    return model_dropout(x, place == kActivation ? dropout_.activation : dropout_.hidden,
+                         key(side, layer, place));
 }
 
 bool BartModel::checkpoints() const { return checkpointing_ && training_ && at::GradMode::is_enabled(); }
 
-at::Tensor BartModel::feed_forward(Layer& l, const at::Tensor& x) {
-    return l.norm(x + l.fc2->forward(at::gelu(l.fc1->forward(x))));
+at::Tensor BartModel::feed_forward(Side& side, int64_t index, const at::Tensor& x) {
+    Layer& l = side.layers[index];
+    const at::Tensor inner = drop(at::gelu(l.fc1->forward(x)), side, index, kActivation);
+    return l.norm(x + drop(l.fc2->forward(inner), side, index, kOut));
 }
 
-at::Tensor BartModel::encoder_layer(Layer& l, const at::Tensor& x, std::span<const PackedRow> rows) {
+at::Tensor BartModel::encoder_layer(int64_t index, const at::Tensor& x, std::span<const PackedRow> rows) {
+    Layer& l = encoder_.layers[index];
     const std::array<LinearSite*, 3> kvq{l.self.k.get(), l.self.v.get(), l.self.q.get()};
     const auto p = forward_shared(kvq, x);
     const int64_t heads = encoder_.heads;
-    const at::Tensor seen =
-        row_attention(heads_of(p[2], heads), heads_of(p[0], heads), heads_of(p[1], heads), rows, rows, math_);
-    return feed_forward(l, l.self.norm(x + l.self.out->forward(seen)));
+    const at::Tensor q = heads_of(p[2], heads), k = heads_of(p[0], heads), v = heads_of(p[1], heads);
+    const at::Tensor seen = drops_attention()
+                                ? dropped_attention(q, k, v, rows, rows, false, dropout_.attention,
+                                                    key(encoder_, index, kSelfProbabilities))
+                                : row_attention(q, k, v, rows, rows, math_);
+    const at::Tensor own = drop(l.self.out->forward(seen), encoder_, index, kSelfOut);
+    return feed_forward(encoder_, index, l.self.norm(x + own));
 }
 
 at::Tensor BartModel::encode(std::span<const BartSource* const> sources, std::vector<PackedRow>& rows,
@@ -174,19 +197,18 @@ at::Tensor BartModel::encode(std::span<const BartSource* const> sources, std::ve
     const bool checkpoint = checkpoints();
     if (checkpoint && !x.requires_grad())
         x = x.detach().requires_grad_(true); // or the first layer is not recorded
-    for (Layer& layer : encoder_.layers) {
+    for (int64_t i = 0; i < config_.encoder_layers; ++i) {
         if (states) states->push_back(x);
         if (checkpoint)
-            x = checkpointed(
-                [this, &layer, rows](const at::Tensor& h) { return encoder_layer(layer, h, rows); }, x);
+            x = checkpointed([this, i, rows](const at::Tensor& h) { return encoder_layer(i, h, rows); }, x);
         else
-            x = encoder_layer(layer, x, rows);
+            x = encoder_layer(i, x, rows);
     }
     return x;
 }
 
 at::Tensor BartModel::decoder_input(const at::Tensor& ids, const at::Tensor& positions) const {
-    return decoder_.embedding_norm(embed(decoder_, ids, positions));
+    return drop(decoder_.embedding_norm(embed(decoder_, ids, positions)), decoder_, -1, kOut);
 }
 
 BartModel::KeysValues BartModel::cross_keys_values(int64_t layer, const at::Tensor& memory) {
@@ -203,9 +225,10 @@ at::Tensor BartModel::decoder_layer(int64_t index, const at::Tensor& x, const De
     const auto p = forward_shared(kvq, x);
     const at::Tensor own =
         attention.self(index, heads_of(p[2], heads), heads_of(p[0], heads), heads_of(p[1], heads));
-    const at::Tensor h = l.self.norm(x + l.self.out->forward(own));
+    const at::Tensor h = l.self.norm(x + drop(l.self.out->forward(own), decoder_, index, kSelfOut));
     const at::Tensor seen = attention.cross(index, heads_of(l.cross.q->forward(h), heads));
-    return feed_forward(l, l.cross.norm(h + l.cross.out->forward(seen)));
+    const at::Tensor added = drop(l.cross.out->forward(seen), decoder_, index, kCrossOut);
+    return feed_forward(decoder_, index, l.cross.norm(h + added));
 }
 
 at::Tensor BartModel::decode(at::Tensor x, const DecoderAttention& attention) {
@@ -221,13 +244,19 @@ at::Tensor BartModel::decode_rows(at::Tensor x, std::vector<PackedRow> rows, con
     auto layer = [this, rows = std::move(rows), memory_rows = std::move(memory_rows)](
                      int64_t index, const at::Tensor& h, const at::Tensor& seen) {
         const KeysValues cross = cross_keys_values(index, seen);
-        return decoder_layer(index, h,
-                             {[&](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-                                  return causal_attention(q, k, v, rows, math_);
-                              },
-                              [&](int64_t, const at::Tensor& q) {
-                                  return row_attention(q, cross.keys, cross.values, rows, memory_rows, math_);
-                              }});
+        return decoder_layer(
+            index, h,
+            {[&](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+                 return drops_attention() ? dropped_attention(q, k, v, rows, rows, true, dropout_.attention,
+                                                              key(decoder_, index, kSelfProbabilities))
+                                          : causal_attention(q, k, v, rows, math_);
+             },
+             [&](int64_t, const at::Tensor& q) {
+                 return drops_attention()
+                            ? dropped_attention(q, cross.keys, cross.values, rows, memory_rows, false,
+                                                dropout_.attention, key(decoder_, index, kCrossProbabilities))
+                            : row_attention(q, cross.keys, cross.values, rows, memory_rows, math_);
+             }});
     };
     for (int64_t i = 0; i < config_.decoder_layers; ++i) {
         if (states) states->push_back(x);

@@ -3,10 +3,11 @@
 //   encoder: h = LN(x + out(attention(x))),  y = LN(h + fc2(gelu(fc1(h))));   decoder: a cross-attention with
 //   its norm between the two.
 // Every projection of the attentions and of the feed-forward parts is a LinearSite, so that adapters can
-// attach. The output layer is the embedding plus final_logits_bias. The recipes' model dropout (0.1 while
-// training) is not applied: a backend is not told the step that a resumable mask would have to be drawn from.
+// attach. The output layer is the embedding plus final_logits_bias. While training, BART's own dropout
+// (model_dropout.h) falls where HF's and VL-T5's does; new_dropout() draws the masks of the next pass.
 #include "backends/nn/attention.h"
 #include "backends/ops/linear_site.h"
+#include "backends/vlbart/model_dropout.h"
 #include "backends/vlbart/visual.h"
 #include <functional>
 #include <memory>
@@ -62,6 +63,7 @@ public:
     at::Tensor loss(const at::Tensor& h, const at::Tensor& labels, const at::Tensor& scale);
 
     void set_training(bool on) { training_ = on; }
+    void new_dropout();
     void set_gradient_checkpointing(bool on) { checkpointing_ = on; }
 
 private:
@@ -88,8 +90,21 @@ private:
     };
     Side make_side(const std::string& path, const Weights& weights) const;
     at::Tensor embed(const Side& side, const at::Tensor& ids, const at::Tensor& positions) const;
-    at::Tensor feed_forward(Layer& layer, const at::Tensor& x);
-    at::Tensor encoder_layer(Layer& layer, const at::Tensor& x, std::span<const PackedRow> rows);
+    // Places where masks fall within a side: 0 the embeddings, then kPlaces a layer.
+    enum Place : uint32_t {
+        kSelfProbabilities = 1,
+        kSelfOut,
+        kCrossProbabilities,
+        kCrossOut,
+        kActivation,
+        kOut,
+        kPlaces
+    };
+    DropoutKey key(const Side& side, int64_t layer, uint32_t place) const;
+    at::Tensor drop(const at::Tensor& x, const Side& side, int64_t layer, Place place) const;
+    bool drops_attention() const { return training_ && dropout_.attention > 0; }
+    at::Tensor feed_forward(Side& side, int64_t index, const at::Tensor& x);
+    at::Tensor encoder_layer(int64_t index, const at::Tensor& x, std::span<const PackedRow> rows);
     at::Tensor decoder_layer(int64_t index, const at::Tensor& x, const DecoderAttention& attention);
     at::Tensor heads_of(const at::Tensor& x, int64_t heads) const { return x.view({x.size(0), heads, -1}); }
     bool checkpoints() const;
@@ -99,6 +114,7 @@ private:
     Side encoder_, decoder_;
     std::unique_ptr<VisualEmbedding> visual_; // null: plain BART
     std::vector<NamedTensor> visual_parameters_;
+    ModelDropout dropout_;
     bool biased_logits_ = false, math_ = false, training_ = false, checkpointing_ = false;
 };
 

@@ -2,6 +2,7 @@
 // Attention of packed rows to whole packed rows, without padding: the encoder's own (a row sees all of
 // itself) and the decoder's to the encoder's states.
 #include "backends/nn/attention.h"
+#include "backends/vlbart/model_dropout.h"
 
 namespace dorabench {
 
@@ -10,5 +11,11 @@ namespace dorabench {
 at::Tensor row_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                          std::span<const PackedRow> query_rows, std::span<const PackedRow> key_rows,
                          bool math);
+
+// The same with dropout on the probabilities, p > 0, as written; causal: within a row, a token sees no later
+// one.
+at::Tensor dropped_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                             std::span<const PackedRow> query_rows, std::span<const PackedRow> key_rows,
+                             bool causal, double p, DropoutKey key);
 
 } // namespace dorabench

@@ -20,6 +20,9 @@ int64_t root_of(int64_t n) { return std::llround(std::sqrt(static_cast<double>(n
 at::Tensor pool_image(const at::Tensor& x, const VisualConfig& config, const std::string& what) {
     const int64_t rows = x.size(0), n = config.n_boxes;
     if (rows == n || config.pool == VisualConfig::Pool::none) return x;
+    if (config.pool == VisualConfig::Pool::sequence &&
+        rows < n) // a short video: zeros behind it, as VALUE's loader
+        return at::cat({x, at::zeros({n - rows, x.size(1)}, x.options())}, 0);
     const at::Tensor columns = x.t().unsqueeze(0).contiguous(); // [1, D, L]
     if (config.pool == VisualConfig::Pool::sequence)
         return std::get<0>(at::adaptive_max_pool1d(columns, {n})).squeeze(0).t();

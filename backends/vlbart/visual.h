@@ -16,8 +16,9 @@ struct VisualInput {         // of one example; feats undefined: none
 };
 
 // Adaptive max pooling of each image's rows to n_boxes (the square grid, or the sequence), which leaves rows
-// that are pooled already as they are; boxes are cut to the first n_boxes of each image. Error::data for rows
-// that are no square grid. what: "request 7", for messages.
+// that are pooled already as they are; a sequence that is shorter gets rows of zeros behind it; boxes are cut
+// to the first n_boxes of each image. Error::data for rows that are no square grid. what: "request 7", for
+// messages.
 VisualInput pool_visual(const VisualInput& input, const VisualConfig& config, const std::string& what);
 // A features file (feats [N, D], boxes [N, 4] or none: zeros; any floating-point dtype) checked against the
 // config and pooled. Nothing for media without features. Error::data names file, tensor and shape, and

@@ -8,7 +8,9 @@
 namespace dorabench {
 
 // Options (backend.options): visual: image | video makes a VL-BART of a plain BART checkpoint; what the file
-// lacks is drawn from the seed and reported. Loss: an example is either the mean of its own tokens (VL-T5's
+// lacks is drawn from the seed and reported. dropout: p in place of the three that config.json states
+// (VL-T5's
+// --dropout). Loss: an example is either the mean of its own tokens (VL-T5's
 // VQA, GQA and NLVR2: mean over the sample's target, times its weight, then the mean over samples), so that
 // it counts 1, or each of its tokens counts 1 (HF's mean over all unmasked tokens of the batch), times the
 // weight. EncodedExample::loss_mean says which; automatic: the mean of its own where it has visual features

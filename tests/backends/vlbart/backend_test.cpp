@@ -1,5 +1,6 @@
 // The backend's promises: the batch, the cache and gradient checkpointing change nothing; rows are cut and
 // counted where the contract says; scores are the model's own.
+#include "backends/vlbart/row_attention.h"
 #include "tests/backends/vlbart/fixture.h"
 #include <gmock/gmock.h>
 
@@ -219,6 +220,80 @@ TEST_F(Vlbart, MathAttentionAndLowPrecisionAreNear) {
     EncodedExample one = example(2, {0, 9, 2});
     EXPECT_NEAR(low->loss_sum(std::span(&one, 1)).item<double>(),
                 backend->loss_sum(std::span(&one, 1)).item<double>(), 0.2);
+}
+
+// The trainer sets torch's generator from the run's seed, the step and the micro-batch.
+TEST_F(Vlbart, ModelDropoutIsAFunctionOfTheGeneratorsSeedAndOfTrainingAlone) {
+    BackendSettings settings;
+    settings.checkpoint = dir.path(), settings.device = "cpu";
+    settings.options["dropout"] = "0.3";
+    VlbartBackend dropping(settings, 0);
+    const std::vector<EncodedExample> batch{example(1, {5, 6, 2}), example(2, {7, 2}), example(0, {8, 9, 2})};
+    auto loss = [&](uint64_t seed) {
+        at::manual_seed(seed);
+        return dropping.loss_sum(batch).item<double>();
+    };
+    const double plain = loss(1);
+    EXPECT_EQ(plain, loss(2)) << "not training: no masks";
+    dropping.set_training(true);
+    const double first = loss(1);
+    EXPECT_EQ(first, loss(1));
+    EXPECT_NE(first, loss(2));
+    EXPECT_NE(first, plain);
+    dropping.set_training(false);
+    EXPECT_EQ(plain, loss(1));
+}
+
+TEST_F(Vlbart, ACheckpointedLayerMeetsItsMasksAgain) {
+    BackendSettings settings;
+    settings.checkpoint = dir.path(), settings.device = "cpu";
+    settings.options["dropout"] = "0.2";
+    VlbartBackend dropping(settings, 0);
+    std::vector<NamedTensor> parameters = dropping.parameters();
+    for (NamedTensor& p : parameters) p.tensor.requires_grad_(true);
+    const std::vector<EncodedExample> batch{example(1, {5, 6, 2}), example(2, {7, 2})};
+    dropping.set_training(true);
+    std::vector<at::Tensor> gradients;
+    for (const bool checkpointing : {false, true}) {
+        dropping.set_gradient_checkpointing(checkpointing);
+        at::manual_seed(3);
+        dropping.loss_sum(batch).backward();
+        for (size_t i = 0; i < parameters.size(); ++i) {
+            const at::Tensor gradient = parameters[i].tensor.grad();
+            ASSERT_TRUE(gradient.defined()) << parameters[i].name;
+            if (!checkpointing)
+                gradients.push_back(gradient.clone());
+            else
+                EXPECT_LT(test::worst(gradient, gradients[i]), 1e-4) << parameters[i].name;
+            parameters[i].tensor.mutable_grad() = at::Tensor();
+        }
+    }
+}
+
+TEST(VlbartDropout, OfNearlyNothingIsTheAttentionItself) {
+    at::Tensor q = at::empty({7, 2, 4}, at::kFloat), k = at::empty({7, 2, 4}, at::kFloat),
+               v = at::empty({7, 2, 4}, at::kFloat);
+    fill_normal(q, 1, 1), fill_normal(k, 2, 1), fill_normal(v, 3, 1);
+    const std::vector<PackedRow> rows{{0, 2}, {2, 4}, {4, 7}};
+    EXPECT_LT(test::worst(dropped_attention(q, k, v, rows, rows, false, 1e-12, {1}),
+                          row_attention(q, k, v, rows, rows, true)),
+              1e-5);
+    EXPECT_LT(test::worst(dropped_attention(q, k, v, rows, rows, true, 1e-12, {1}),
+                          causal_attention(q, k, v, rows, true)),
+              1e-5);
+    EXPECT_GT(test::worst(dropped_attention(q, k, v, rows, rows, true, 0.5, {1}),
+                          causal_attention(q, k, v, rows, true)),
+              1e-2);
+}
+
+TEST(VlbartDropout, TheGradientIsTheMask) {
+    at::Tensor x = at::ones({50, 40}, at::kFloat).requires_grad_(true);
+    const at::Tensor y = model_dropout(x, 0.25, {9, 0, 1, 4});
+    y.sum().backward();
+    EXPECT_EQ(test::worst(y.detach(), x.grad()), 0);
+    EXPECT_NEAR(x.grad().mean().item<double>(), 1, 0.05);
+    EXPECT_NEAR((x.grad() == 0).to(at::kDouble).mean().item<double>(), 0.25, 0.03);
+    EXPECT_TRUE(model_dropout(x, 0, {}).is_same(x));
 }
 
 TEST_F(Vlbart, SettingsThatAreNotCoveredAreRefused) {

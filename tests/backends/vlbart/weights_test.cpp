@@ -150,7 +150,8 @@ TEST(FeatureFiles, OfTwoImagesMayLieApart) {
     apart.n_images = together.n_images = 2;
     apart.features = dir / "a.safetensors\n" + (dir / "b.safetensors");
     together.features = dir / "both.safetensors";
-    const VisualInput one = read_visual(apart, config, "row 1"), other = read_visual(together, config, "row 1");
+    const VisualInput one = read_visual(apart, config, "row 1"),
+                      other = read_visual(together, config, "row 1");
     EXPECT_TRUE(one.feats.equal(other.feats));
     EXPECT_TRUE(one.boxes.equal(other.boxes));
     EXPECT_EQ(one.images, 2);
@@ -229,6 +230,12 @@ TEST_F(Features, TheGridAndTheSequenceArePooledByTheirMaximum) {
     const VisualInput pooled = pool_visual(grid, visual, "t");
     EXPECT_EQ(pooled.boxes.size(0), 4);
     EXPECT_TRUE(pool_visual(pooled, visual, "t").feats.equal(pooled.feats)); // pooled already: as it is
+    const VisualInput brief{at::full({2, 1}, -3.0), at::zeros({2, 4}),
+                            1}; // of a short video: zeros behind it
+    EXPECT_TRUE(pool_visual(brief, visual, "t")
+                    .feats.view({4})
+                    .equal(at::stack(
+                        {at::full({}, -3.0), at::full({}, -3.0), at::full({}, 0.0), at::full({}, 0.0)})));
 }
 
 TEST_F(Features, OtherNormsThanTheRecipesAreComputedToo) {
