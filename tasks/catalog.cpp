@@ -52,7 +52,13 @@ std::string training_file(const std::string& name, const std::string& data_dir) 
 
 struct TaskCatalog::Impl {
     std::vector<TaskSpec> specs;
+    std::vector<TaskFactory> factories; // of plug-ins
 
+    const TaskFactory* factory(const std::string& name) const {
+        for (const TaskFactory& factory : factories)
+            if (factory.name == name || (!factory.alias.empty() && factory.alias == name)) return &factory;
+        return nullptr;
+    }
     const TaskSpec* find(const std::string& name) const {
         for (const TaskSpec& spec : specs)
             if (spec.name == name || (!spec.alias.empty() && spec.alias == name)) return &spec;
@@ -72,10 +78,26 @@ TaskCatalog::TaskCatalog(const std::string& specs_folder) {
     impl_ = std::move(impl);
 }
 
+void TaskCatalog::add(const TaskFactory& factory) {
+    for (const std::string& name : {factory.name, factory.alias}) {
+        if (name.empty()) continue;
+        const TaskFactory* other = impl_->factory(name);
+        if (other && other->name == factory.name && other->origin == factory.origin) return;
+        const TaskSpec* spec = impl_->find(name);
+        if (other || spec)
+            throw Error(ErrorKind::plugin,
+                        cat("two tasks are called \"", name, "\": ", other ? other->origin : spec->origin,
+                            " and ", factory.origin));
+    }
+    impl_->factories.push_back(factory);
+}
+
 std::vector<TaskInfo> TaskCatalog::tasks() const {
     std::vector<TaskInfo> out;
     for (const TaskSpec& spec : impl_->specs)
         out.push_back({spec.name, spec.alias, kind_name(spec.kind), spec.help, spec.origin});
+    for (const TaskFactory& factory : impl_->factories)
+        out.push_back({factory.name, factory.alias, factory.kind, factory.help, factory.origin});
     return out;
 }
 
@@ -85,14 +107,25 @@ std::vector<std::string> TaskCatalog::names() const {
         out.push_back(spec.name);
         if (!spec.alias.empty()) out.push_back(spec.alias);
     }
+    for (const TaskFactory& factory : impl_->factories) {
+        out.push_back(factory.name);
+        if (!factory.alias.empty()) out.push_back(factory.alias);
+    }
     return out;
 }
 
 std::vector<std::string> TaskCatalog::template_names() const { return all_template_names(); }
 
-bool TaskCatalog::has(const std::string& name) const { return impl_->find(name) || is_spec_file(name); }
+bool TaskCatalog::has(const std::string& name) const {
+    return impl_->find(name) || impl_->factory(name) || is_spec_file(name);
+}
 
 std::unique_ptr<Task> TaskCatalog::make(const std::string& name, const TaskOptions& options) const {
+    if (const TaskFactory* factory = impl_->factory(name)) {
+        if (!factory->make)
+            throw Error::config("evaluate.tasks: ", factory->name, " is a training set, nothing to evaluate");
+        return factory->make(options);
+    }
     const TaskSpec* known = impl_->find(name);
     if (!known && !is_spec_file(name))
         throw Error::config("no task is called \"", name, "\"", did_you_mean(name, names()),
@@ -106,6 +139,11 @@ std::unique_ptr<Task> TaskCatalog::make(const std::string& name, const TaskOptio
 
 std::vector<TrainingPair> TaskCatalog::training_pairs(const std::string& task_or_file,
                                                       const TaskOptions& options) const {
+    if (const TaskFactory* factory = impl_->factory(task_or_file)) {
+        if (!factory->training_pairs)
+            throw Error::config("train.data: ", factory->name, " has no training split");
+        return factory->training_pairs(options);
+    }
     if (const TaskSpec* known = impl_->find(task_or_file)) return pairs_of(*known, options);
     if (is_spec_file(task_or_file)) return pairs_of(read_task_spec(task_or_file), options);
     std::string file = training_file(task_or_file, options.data_dir);

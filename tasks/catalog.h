@@ -1,7 +1,7 @@
 #pragma once
 // The tasks and prompt templates there are: YAML specs under tasks/specs (found beside the program) over C++
 // readers, plus spec files that the user names.
-#include "harness/api/task.h"
+#include "harness/api/task_factory.h"
 #include <memory>
 
 namespace dorabench {
@@ -14,6 +14,9 @@ class TaskCatalog {
 public:
     explicit TaskCatalog(
         const std::string& specs_folder); // share_folder() + "/specs"; Error::config for a broken spec
+    // A plug-in's task, found by its name like the others. Error{plugin} when the name is taken; the same
+    // factory (name and origin) again changes nothing.
+    void add(const TaskFactory& factory);
     std::vector<TaskInfo> tasks() const;
     std::vector<std::string> names() const; // long names and aliases, for "did you mean"
     std::vector<std::string> template_names() const;
@@ -30,7 +33,7 @@ public:
 
 private:
     struct Impl;
-    std::shared_ptr<const Impl> impl_;
+    std::shared_ptr<Impl> impl_;
 };
 
 } // namespace dorabench

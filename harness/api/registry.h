@@ -12,7 +12,10 @@ template <typename Factory>
 class Registry {
 public:
     explicit Registry(std::string noun) : noun_(std::move(noun)) {}
+    // What is added from now on comes from there (a plug-in's path), whatever its factory says; "": it says.
+    void set_origin(const std::string& origin) { origin_ = origin; }
     void add(Factory factory) {
+        if (!origin_.empty()) factory.origin = origin_;
         auto [at, fresh] = entries_.emplace(factory.name, factory);
         if (!fresh)
             throw Error(ErrorKind::plugin, cat("two ", noun_, "s are called \"", factory.name,
@@ -32,7 +35,7 @@ public:
     }
 
 private:
-    std::string noun_;
+    std::string noun_, origin_;
     std::map<std::string, Factory> entries_;
 };
 

@@ -144,7 +144,7 @@ void print(const std::vector<Calibrated>& all, const Globals& globals) {
 } // namespace
 
 int calibrate_command(const CalibrateOptions& options, const Globals& globals) {
-    ConfigFile config = ConfigFile::load(options.config, options.overrides);
+    ConfigFile config = load_experiment(options, globals);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     for (const PlannedRun& run : plan.runs)
         if (run.settings.evaluate.limit > 0 || run.settings.evaluate.tasks.empty())

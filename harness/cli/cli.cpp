@@ -1,11 +1,12 @@
-// The command line: the only file that includes CLI11. Fills the option structs of commands.h, calls a
-// command, turns what it throws into a message and an exit code.
+// The command line: with completion.cpp the only file that includes CLI11. Fills the option structs of
+// commands.h, calls a command, turns what it throws into a message and an exit code.
 #include "harness/base/env.h"
 #include "harness/base/files.h"
 #include "harness/base/log.h"
 #include "harness/base/progress.h"
 #include "harness/base/text.h"
-#include "harness/cli/commands.h"
+#include "harness/cli/completion.h"
+#include "harness/cli/names.h"
 #include "harness/cli/provenance.h"
 #include "harness/config/config.h"
 #include <ATen/Parallel.h>
@@ -81,6 +82,7 @@ public:
                                             : log::Level::info);
         set_progress_enabled(o_.globals.progress && !o_.globals.quiet);
         if (o_.globals.threads > 0) at::set_num_threads(o_.globals.threads);
+        for (const std::string& path : o_.globals.plugins) use_plugin(path, *o_.globals.registries);
         if (o_.globals.format == "table") o_.globals.format = "text";
         return action_();
     }
@@ -92,7 +94,7 @@ private:
                       Action action) {
         CLI::App* sub = app_.add_subcommand(name, help);
         sub->footer("Examples:\n  dora-bench " + replace_all(examples, "\n", "\n  dora-bench ") +
-                    "\nGlobal options: --format, --quiet, --verbose, --no-progress, --threads.");
+                    "\nGlobal options: --format, --quiet, --verbose, --no-progress, --threads, --plugin.");
         sub->callback([this, action = std::move(action)] { action_ = action; });
         sub->fallthrough();
         return sub;
@@ -108,6 +110,10 @@ private:
         app_.add_option("--threads", o_.globals.threads, "CPU threads (0: all cores)")
             ->check(CLI::Range(0, 4096))
             ->type_name("N");
+        app_.add_option("--plugin", o_.globals.plugins,
+                        "a shared object with backends or tasks (may be repeated)")
+            ->type_name("FILE")
+            ->allow_extra_args(false);
         app_.set_version_flag("--version", "dora-bench " + version() + " (commit " + commit() +
                                                ", LibTorch " + libtorch_version() + ")");
     }
@@ -130,11 +136,22 @@ private:
         sub->add_option("--axis", o_.run.axes, "an axis of the sweep: key=a,b,c (may be repeated)")
             ->type_name("KEY=A,B")
             ->allow_extra_args(false);
-        sub->add_option("-j,--jobs", o_.run.jobs, "runs at the same time")
+        sub->add_option(
+               "-j,--jobs", o_.run.jobs,
+               "runs at the same time; torchrun: processes of each run; slurm: tasks at once (1: any)")
             ->check(CLI::Range(1, 1024))
             ->type_name("N");
         sub->add_option("--launcher", o_.run.launcher, "local, slurm or torchrun")
             ->check(CLI::IsMember({"local", "slurm", "torchrun"}));
+        sub->add_option("--sbatch", o_.run.sbatch,
+                        "slurm: an option of the job array, as --sbatch=--gres=gpu:1")
+            ->type_name("OPTION")
+            ->allow_extra_args(false);
+        sub->add_option("--entry", o_.run.entry, "this one run of the plan, from 0")
+            ->check(CLI::NonNegativeNumber)
+            ->type_name("N");
+        sub->add_option("--started", o_.run.started, "failures recorded since stand (set for workers)")
+            ->group("");
         sub->add_flag("--dry-run", o_.run.dry_run, "print the plan and stop");
         sub->add_flag("--no-report", o_.run.no_report, "print no table and write no report");
     }
@@ -274,8 +291,11 @@ private:
             [this] { return export_command(o_.export_, o_.globals); });
         sub->add_option("run", o_.export_.run, "a run's id or name")->required()->type_name("RUN");
         sub->add_option("--to", o_.export_.to, "folder to write")->required()->type_name("DIR");
-        sub->add_option("--as", o_.export_.as, "lora: VeRA and DVoRA as exact LoRA and DoRA adapters")
-            ->check(CLI::IsMember({"trained", "lora"}))
+        sub->add_option(
+               "--as", o_.export_.as,
+               "lora: VeRA and DVoRA as exact LoRA and DoRA adapters; tensorboard: event files; lm-eval: "
+               "results and samples in its shape (both: RUN may be all)")
+            ->check(CLI::IsMember({"trained", "lora", "tensorboard", "lm-eval"}))
             ->capture_default_str();
         add_results_option(sub, o_.export_.results);
         sub = command("import",
@@ -467,6 +487,12 @@ private:
             "doctor\ndoctor configs/llama3_commonsense.yaml",
             [this] { return doctor_command(o_.doctor, o_.globals); });
         add_config(sub, o_.doctor, false);
+        sub = command("completion", "Completion of commands and options for a shell, to be sourced",
+                      "completion bash > ~/.local/share/bash-completion/completions/dora-bench", [this] {
+                          std::cout << bash_completion(app_);
+                          return 0;
+                      });
+        sub->add_option("shell", o_.word, "bash")->required()->check(CLI::IsMember({"bash"}));
     }
 
     // CLI11 says only "a subcommand is required"; here the word and the nearest name are said.
@@ -478,7 +504,8 @@ private:
             std::string word = argv[i];
             if (word == "--") return;
             if (starts_with(word, "-")) {
-                if (!chosen && (word == "--format" || word == "--threads")) ++i; // its value
+                if (!chosen && (word == "--format" || word == "--threads" || word == "--plugin"))
+                    ++i; // its value
                 continue;
             }
             if (std::find(commands.begin(), commands.end(), word) == commands.end())

@@ -2,22 +2,17 @@
 // The commands behind the command line, as functions of plain option structs. cli.cpp alone sees CLI11 and fills them;
 // each command stands in its own file. Results go to stdout, everything else to stderr; the value returned is the
 // process exit code. Errors are thrown.
-#include "harness/api/backend.h"
-#include "harness/api/registry.h"
-#include "harness/api/task.h"
+#include "harness/api/registries.h"
 #include <string>
 #include <vector>
 
 namespace dorabench {
 
-struct Registries {
-    Registry<BackendFactory> backends{"backend"};
-};
-
 struct Globals {
     std::string format = "text"; // text | json, and what a command adds
     bool quiet = false, verbose = false, progress = true;
     int threads = 0;             // 0: torch's default
+    std::vector<std::string> plugins; // --plugin: shared objects, loaded before those of the experiment file
     Registries* registries = nullptr;
 };
 
@@ -25,14 +20,17 @@ struct ConfigOptions { std::string config; std::vector<std::string> overrides; }
 struct RunOptions : ConfigOptions {
     bool dry_run = false, no_report = false;
     std::vector<std::string> axes; // sweep: key=a,b,c
-    int jobs = 1;
-    std::string launcher = "local";
+    int jobs = 1; // runs at once; torchrun: processes that share each run; slurm: tasks at once (1: no limit)
+    std::string launcher = "local"; // local | slurm | torchrun
+    std::vector<std::string> sbatch; // --sbatch: further options of the job array
+    int64_t entry = -1;              // --entry: this one run of the plan (a task of the job array)
+    double started = 0;              // --started: when the command began whose worker this is (seconds since 1970)
 };
 struct ParamsOptions : ConfigOptions { std::vector<int64_t> ranks; };
 struct EvalOptions : ConfigOptions { std::string adapter; };
 struct MergeOptions { std::string checkpoint, adapter, to, dtype, quantization = "none"; };
 struct ExportOptions {
-    std::string run, to, results = "results", as = "trained"; // as: trained | lora
+    std::string run, to, results = "results", as = "trained"; // as: trained | lora | tensorboard | lm-eval
 };
 struct ImportOptions {
     std::string source, to, checkpoint, dora_axis;

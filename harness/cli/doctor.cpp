@@ -211,7 +211,7 @@ int doctor_command(const ConfigOptions& options, const Globals& globals) {
         report.add("disk", "info", free_space("."));
         return print(report, globals);
     }
-    ConfigFile config = ConfigFile::load(options.config, options.overrides);
+    ConfigFile config = load_experiment(options, globals);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     const PlannedRun& run = plan.runs.front();
     report.add("configuration", "ok",

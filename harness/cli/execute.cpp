@@ -1,6 +1,7 @@
 #include "harness/cli/execute.h"
 #include "backends/io/safetensors.h"
 #include "backends/io/tokenizer.h"
+#include "backends/ops/device.h"
 #include "harness/base/env.h"
 #include "harness/base/log.h"
 #include "harness/base/rng.h"
@@ -147,7 +148,7 @@ struct Trained {
 // Trains (or finds it done in an earlier attempt: the adapter then is loaded), saves the adapter, makes the
 // checks.
 Trained train_part(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, Backend& backend,
-                   AdapterSet& adapter) {
+                   AdapterSet& adapter, const Together& together) {
     const RunSettings& settings = run.settings;
     std::string adapter_folder = folder.file("adapter");
     Trained out;
@@ -163,8 +164,12 @@ Trained train_part(const PlannedRun& run, RunFolder& folder, const TaskCatalog& 
     for (const std::string& line : adapter.dead_rows())
         log::warning("rows of norm 0 (their magnitude has no effect): ", line);
     TrainingData data = read_training_data(settings, catalog, backend);
-    TrainOutcome outcome =
-        train(backend, adapter, settings.train, data, settings.seed, folder.path(), stop_requests());
+    if (together.peers) {
+        together.announce();
+        together.peers->agree(nullptr, "preparing the run");
+    }
+    TrainOutcome outcome = train(backend, adapter, settings.train, data, settings.seed, folder.path(),
+                                 stop_requests(), together.peers);
     out.train = train_json(outcome);
     require(check_liveness(outcome), out.checks);
     adapter.save(adapter_folder, settings.backend.checkpoint);
@@ -260,28 +265,42 @@ json selection_json(const Selection& selection) {
     return out;
 }
 
+// Each process of a machine has a GPU of its own.
+BackendSettings own_device(BackendSettings settings, const Peers* peers) {
+    if (!peers || settings.device == "cpu" || settings.device.find(':') != std::string::npos) return settings;
+    if (settings.device == "cuda" || (load_cuda().empty() && cuda_device_count() > 0))
+        settings.device = cat("cuda:", peers->local_rank());
+    return settings;
+}
+
+// Whatever ends a run, the next one gets a clean backbone.
+struct CleanBackbone {
+    CleanBackbone(const RunSettings& settings, Backend& backend, BackendCache& cache)
+        : backend(backend), cache(cache),
+          changed(settings.adapter.method == "ft" || settings.adapter.init == "pissa" ||
+                  !settings.adapter.train_also.empty()) {}
+    ~CleanBackbone() {
+        if (changed) {
+            cache.drop();
+            return;
+        }
+        for (LinearSite* site : backend.sites()) site->detach();
+    }
+    Backend& backend;
+    BackendCache& cache;
+    bool changed;
+};
+
 // evaluate: false for a candidate of a selection, which is trained alone.
 void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog, BackendCache& backends,
-             json& metrics, bool evaluate) {
+             json& metrics, bool evaluate, const Together& together) {
     const RunSettings& settings = run.settings;
     reset_peak_resident();
     std::vector<LoadedTask> tasks = open_tasks(settings, catalog);
-    Backend& backend = backends.get(with_tokenizer(settings, catalog), settings.seed);
+    Backend& backend =
+        backends.get(own_device(with_tokenizer(settings, catalog), together.peers), settings.seed);
     const std::string& method = settings.adapter.method;
-    bool changes_base =
-        method == "ft" || settings.adapter.init == "pissa" || !settings.adapter.train_also.empty();
-    struct Guard { // whatever ends this run, the next one gets a clean backbone
-        Backend& backend;
-        BackendCache& cache;
-        bool drop;
-        ~Guard() {
-            if (drop) {
-                cache.drop();
-                return;
-            }
-            for (LinearSite* site : backend.sites()) site->detach();
-        }
-    } guard{backend, backends, changes_base};
+    CleanBackbone clean(settings, backend, backends);
     std::unique_ptr<AdapterSet> adapter;
     if (method != "none") adapter = attach_adapter(backend, settings.adapter, settings.seed);
     folder.write_json("provenance.json",
@@ -291,7 +310,7 @@ void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalo
             throw Error::config("adapter.method: training needs a method, got none; leave the train section "
                                 "out to evaluate the base");
         backend.set_gradient_checkpointing(settings.train.gradient_checkpointing);
-        Trained trained = train_part(run, folder, catalog, backend, *adapter);
+        Trained trained = train_part(run, folder, catalog, backend, *adapter, together);
         metrics["train"] = trained.train;
         metrics["train"].erase("checks");
         metrics["train_seconds"] = trained.train["seconds"];
@@ -340,17 +359,26 @@ Backend& BackendCache::get(const BackendSettings& settings, uint64_t seed) {
 
 RunSettings read_run_settings(const std::string& run_folder, const Registries& registries) {
     ConfigFile config = ConfigFile::load(run_folder + "/config.yaml", {});
+    // a run folder may be another's: its plug-ins load only where the user names them too
+    for (const std::string& path : config.plugins())
+        if (std::none_of(registries.plugins.begin(), registries.plugins.end(),
+                         [&](const LoadedPlugin& loaded) {
+                             return std::filesystem::path(loaded.path).filename() ==
+                                    std::filesystem::path(path).filename();
+                         }))
+            throw Error::config(run_folder, ": this run used the plug-in ", path,
+                                "; name it with --plugin to load it");
     std::vector<Diagnostic> errors;
     RunSettings settings = config.parse({}, known_names(registries), errors);
     if (!errors.empty()) throw Error::data(ConfigErrors(errors).what());
     return settings;
 }
 
-BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog) {
+BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog, bool write) {
     BackendSettings backend = settings.backend;
     if (!backend.tokenizer.empty() && !exists(backend.tokenizer) && catalog.has(backend.tokenizer)) {
         std::string folder = settings.results + "/tokenizers/" + replace_all(backend.tokenizer, "/", ".");
-        catalog.write_tokenizer(backend.tokenizer, folder);
+        if (write) catalog.write_tokenizer(backend.tokenizer, folder);
         backend.tokenizer = folder;
     }
     return backend;
@@ -360,13 +388,16 @@ namespace {
 
 // The run between its lock and its record; status: what a finished one is called.
 RunState execute_locked(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                        BackendCache& backends, const std::string& status, const Selection* selection) {
+                        BackendCache& backends, const std::string& status, const Selection* selection,
+                        const Together& together) {
     log::set_file(folder.file("log.txt"));
     json metrics = base_metrics(run);
     if (selection) metrics["selected_by"] = selection_json(*selection);
-    auto record = [&](const std::string& status, const std::string& error) {
+    auto record = [&](const std::string& status, const std::string& error,
+                      ErrorKind kind = ErrorKind::failed) {
         metrics["status"] = status;
         if (!error.empty()) metrics["error"] = error;
+        if (status == "failed") metrics["exit_code"] = exit_code(kind);
         folder.write_json("metrics.json", metrics);
         log::set_file("");
     };
@@ -375,15 +406,15 @@ RunState execute_locked(const PlannedRun& run, RunFolder& folder, const TaskCata
         folder.write_json("metrics.json", metrics);
         log::info("run ", run.id, ": ", run.settings.adapter.method, " on ", backbone_name(run.settings),
                   ", seed ", run.settings.seed);
-        execute(run, folder, catalog, backends, metrics, status == "done");
+        execute(run, folder, catalog, backends, metrics, status == "done", together);
         record(status, "");
         return RunState::done;
     } catch (const Error& error) {
         log::error(error.what());
-        record(error.kind() == ErrorKind::interrupted ? "interrupted" : "failed", error.what());
+        record(error.kind() == ErrorKind::interrupted ? "interrupted" : "failed", error.what(), error.kind());
         throw;
     } catch (const std::bad_alloc&) {
-        record("failed", "out of memory");
+        record("failed", "out of memory", ErrorKind::resources);
         throw Error::resources(
             "run ", run.id,
             ": out of memory; a smaller micro_batch_size or gradient_checkpointing: true needs less");
@@ -399,15 +430,35 @@ RunState execute_locked(const PlannedRun& run, RunFolder& folder, const TaskCata
 } // namespace
 
 RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                     BackendCache& backends, const Selection* selection) {
+                     BackendCache& backends, const Selection* selection, const Together& together) {
     if (folder.finished()) return RunState::skipped_done;
     if (!folder.try_lock()) return RunState::busy_elsewhere;
     if (folder.finished()) return RunState::skipped_done;
-    return execute_locked(run, folder, catalog, backends, "done", selection);
+    return execute_locked(run, folder, catalog, backends, "done", selection, together);
+}
+
+void assist_run(const PlannedRun& run, const TaskCatalog& catalog, BackendCache& backends, Peers& peers) {
+    const RunSettings& settings = run.settings;
+    std::exception_ptr failure;
+    Backend* backend = nullptr;
+    std::unique_ptr<AdapterSet> adapter;
+    TrainingData data;
+    try {
+        backend = &backends.get(own_device(with_tokenizer(settings, catalog, false), &peers), settings.seed);
+        adapter = attach_adapter(*backend, settings.adapter, settings.seed);
+        data = read_training_data(settings, catalog, *backend);
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    peers.agree(failure, "preparing the run");
+    CleanBackbone clean(settings, *backend, backends);
+    backend->set_gradient_checkpointing(settings.train.gradient_checkpointing);
+    train(*backend, *adapter, settings.train, data, settings.seed, settings.results + "/runs/" + run.id,
+          stop_requests(), &peers);
 }
 
 RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                         BackendCache& backends) {
+                         BackendCache& backends, const Together& together) {
     auto trained = [&] { // metrics.json too: a crash may have come between it and train.json
         std::optional<json> metrics = folder.read_json("metrics.json");
         std::string status = metrics && metrics->is_object() ? metrics->value("status", "") : "";
@@ -417,7 +468,7 @@ RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCat
     if (trained()) return RunState::skipped_done;
     if (!folder.try_lock()) return RunState::busy_elsewhere;
     if (trained()) return RunState::skipped_done;
-    return execute_locked(run, folder, catalog, backends, "trained", nullptr);
+    return execute_locked(run, folder, catalog, backends, "trained", nullptr, together);
 }
 
 std::optional<double> candidate_loss(const RunFolder& folder) {

@@ -5,6 +5,7 @@
 #include "harness/cli/commands.h"
 #include "harness/plan/plan.h"
 #include "harness/store/store.h"
+#include "harness/train/peers.h"
 #include "tasks/catalog.h"
 #include <atomic>
 #include <optional>
@@ -16,6 +17,13 @@ namespace dorabench {
 const std::atomic<int>& stop_requests();
 int stop_signal();
 void watch_stop_signals();
+
+// The processes that train each run together (--launcher torchrun). Process 0 works through the plan and says
+// by `announce`, before it trains, which run that is; the others wait for it in assist_run().
+struct Together {
+    Peers* peers = nullptr;
+    std::function<void()> announce;
+};
 
 // Keeps the backbone between runs that share it (a sweep), so that its weights are loaded once. A run that
 // changed the base weights (full fine-tuning, PiSSA, train_also) gives it up.
@@ -36,7 +44,8 @@ RunSettings read_run_settings(const std::string& run_folder, const Registries& r
 
 // A tokenizer named like a synthetic world's task is the one that the world brings along: it is written to
 // <results>/tokenizers and the settings name that folder.
-BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog);
+// write: false where process 0 has written it.
+BackendSettings with_tokenizer(const RunSettings& settings, const TaskCatalog& catalog, bool write = true);
 
 enum class RunState { done, skipped_done, busy_elsewhere };
 
@@ -55,10 +64,13 @@ struct Selection {
 // Throws what ended the run, after recording it in metrics.json (status "failed" with the message; an
 // interruption is recorded as "interrupted").
 RunState execute_run(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                     BackendCache& backends, const Selection* selection = nullptr);
+                     BackendCache& backends, const Selection* selection = nullptr,
+                     const Together& together = {});
+// The part of a process other than the first: its share of one run's training, nothing written.
+void assist_run(const PlannedRun& run, const TaskCatalog& catalog, BackendCache& backends, Peers& peers);
 // A candidate of a selection: trained and recorded with status "trained"; no test set is scored.
 RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
-                         BackendCache& backends);
+                         BackendCache& backends, const Together& together = {});
 // Records that another candidate won (status "not selected"); a run that was evaluated before stays as it is.
 void record_not_selected(RunFolder& folder, const Selection& selection);
 // Best validation loss of a trained candidate; nullopt before.

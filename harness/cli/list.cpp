@@ -69,11 +69,11 @@ Table configs_table() {
 
 Table runs_table(const std::string& results) {
     Table table{
-        .header = {"run", "name", "backbone", "method", "rank", "seed", "status", "average", "started"}};
+        .header = {"run", "name", "backbone", "method", "rank", "seed", "status", "average", "started", "error"}};
     for (const RunRecord& run : read_runs(results))
         table.rows.push_back({run.id, run.name, run.backbone, run.method, run.rank > 0 ? cat(run.rank) : "-",
                               cat(run.seed), run.status, run.has_average ? fixed(100 * run.average, 1) : "-",
-                              run.started});
+                              run.started, run.error});
     return table;
 }
 

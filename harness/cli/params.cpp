@@ -182,7 +182,7 @@ int params_command(const ParamsOptions& options, const Globals& globals) {
         for (int64_t rank : options.ranks) ranks.push_back(cat(rank));
         axes.push_back("adapter.rank=" + join(ranks, ","));
     }
-    ConfigFile config = ConfigFile::load(options.config, options.overrides, axes);
+    ConfigFile config = load_experiment(options, globals, axes);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     std::vector<PlannedRun> runs = without_seed_twins(std::move(plan.runs));
     std::vector<PublishedRow> all = read_published(share_folder() + "/baselines");

@@ -67,6 +67,7 @@ json provenance_json(const RunSettings& settings, const Backend* backend, const 
                 {"threads", at::get_num_threads()},
                 {"data", json::object()},
                 {"checkpoint", json()}};
+    for (const std::string& plugin : settings.plugins) out["plugins"][plugin] = sha256_file(plugin);
     if (!settings.backend.checkpoint.empty())
         out["checkpoint"] = checkpoint_json(settings.backend.checkpoint);
     if (backend && backend->tokenizer()) out["tokenizer"] = backend->tokenizer()->fingerprint();

@@ -1,23 +1,20 @@
 // run (and sweep): plan, train, evaluate, record, print the table, write the report. Run again after any
 // interruption, it finishes what is missing and repeats nothing.
-#include "harness/base/env.h"
 #include "harness/base/log.h"
+#include "harness/base/progress.h"
 #include "harness/base/text.h"
 #include "harness/cli/execute.h"
+#include "harness/cli/launch.h"
 #include "harness/cli/names.h"
 #include "harness/compare/letters.h"
 #include "harness/page/page.h"
 #include "harness/report/comparison.h"
+#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <thread>
-#include <unistd.h>
-
-extern char** environ;
+#include <sys/stat.h>
 
 namespace dorabench {
 namespace {
@@ -60,68 +57,60 @@ void print_plan(const RunPlan& plan, const Globals& globals) {
               << render(table, "text");
 }
 
-// --jobs: N processes work through the same plan; the locks on the run folders share it out, and each maps
-// the same frozen weights. Threads are divided among them.
-void run_workers(const RunOptions& options, const Globals& globals) {
-    int cores = globals.threads > 0 ? globals.threads
-                                    : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    std::string threads = cat(std::max(1, cores / options.jobs));
-    std::vector<std::string> words = {executable_folder() + "/dora-bench",
-                                      "--quiet",
-                                      "--no-progress",
-                                      "--threads",
-                                      threads,
-                                      "run",
-                                      options.config,
-                                      "--no-report"};
-    for (const std::string& axis : options.axes) {
-        words.push_back("--axis");
-        words.push_back(axis);
-    }
-    for (const std::string& override_ : options.overrides) words.push_back(override_);
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    std::vector<pid_t> children;
-    for (int job = 0; job < options.jobs; ++job) {
-        pid_t child = 0;
-        if (posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ) != 0)
-            throw Error::resources("--jobs: cannot start ", words[0]);
-        children.push_back(child);
-    }
-    for (pid_t child : children) {
-        int status = 0;
-        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-            if (stop_requests() > 0)
-                for (pid_t other : children) kill(other, SIGINT);
-    }
-    if (stop_requests() > 0) throw Error(ErrorKind::interrupted, "interrupted; the same command goes on");
-}
-
 struct Failure {
     std::string id, what;
-    ErrorKind kind;
+    int code;
 };
+
+double now() {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// A failure that another process of this same command recorded: not tried again by this one.
+std::optional<Failure> failed_since(const RunFolder& folder, double started) {
+    struct stat found;
+    if (stat(folder.file("metrics.json").c_str(), &found) != 0) return std::nullopt;
+    if (double(found.st_mtim.tv_sec) + 1e-9 * double(found.st_mtim.tv_nsec) < started) return std::nullopt;
+    const std::optional<json> metrics = folder.read_json("metrics.json");
+    if (!metrics || !metrics->is_object() || metrics->value("status", "") != "failed") return std::nullopt;
+    return Failure{folder.id(), metrics->value("error", ""),
+                   metrics->value("exit_code", exit_code(ErrorKind::failed))};
+}
 
 // Works through runs of a plan; what fails is kept and the next one goes on.
 class PlanExecutor {
 public:
-    PlanExecutor(const RunPlan& plan, const Globals& globals, ResultStore& store)
-        : plan_(plan), store_(store), backends_(*globals.registries) {}
+    // started: when the command began; peers: the processes that train each run together, or null
+    PlanExecutor(const RunPlan& plan, const Globals& globals, ResultStore& store, double started,
+                 Peers* peers = nullptr)
+        : plan_(plan), store_(store), backends_(*globals.registries), started_(started), peers_(peers) {}
 
     void all() {
         if (plan_.sweep.select) return selections();
         for (const PlannedRun& run : plan_.runs) {
-            attempt(run,
-                    [&](RunFolder& folder) { return execute_run(run, folder, task_catalog(), backends_); });
+            one(run);
             log::info("finished ", ++finished_, " of ", plan_.runs.size(), " runs");
         }
+    }
+
+    // One run as it stands; of a selection's candidates, trained alone.
+    void one(const PlannedRun& run) {
+        attempt(run, [&](RunFolder& folder) {
+            return plan_.sweep.select
+                       ? train_candidate(run, folder, task_catalog(), backends_, together(run))
+                       : execute_run(run, folder, task_catalog(), backends_, nullptr, together(run));
+        });
     }
 
     std::vector<Failure> failures;
     int busy = 0;
 
 private:
+    Together together(const PlannedRun& run) {
+        if (!peers_) return {};
+        return {peers_, [this, &run] { peers_->from_first(&run - plan_.runs.data()); }};
+    }
+
     using Group =
         std::map<std::string, std::vector<const PlannedRun*>>; // by value on the axis; seeds together
 
@@ -129,6 +118,10 @@ private:
     void attempt(const PlannedRun& run, Work work) {
         try {
             RunFolder folder(run.settings.results, run.id);
+            if (std::optional<Failure> failure = failed_since(folder, started_)) {
+                failures.push_back(*failure);
+                return;
+            }
             RunState state = work(folder);
             busy += state == RunState::busy_elsewhere;
             if (state == RunState::skipped_done) log::info("run ", run.id, ": done before");
@@ -136,7 +129,7 @@ private:
         } catch (const Error& error) {
             store_.index(run.id);
             if (error.kind() == ErrorKind::interrupted) throw;
-            failures.push_back({run.id, error.what(), error.kind()});
+            failures.push_back({run.id, error.what(), exit_code(error.kind())});
             backends_.drop();
             return;
         }
@@ -148,9 +141,7 @@ private:
     void selections() {
         std::map<std::string, Group> groups;
         for (const PlannedRun& run : plan_.runs) {
-            attempt(run, [&](RunFolder& folder) {
-                return train_candidate(run, folder, task_catalog(), backends_);
-            });
+            one(run);
             log::info("trained ", ++finished_, " of ", plan_.runs.size(), " candidates");
             groups[run.select_group][run.select_value].push_back(&run);
         }
@@ -193,7 +184,8 @@ private:
             for (const PlannedRun* run : runs)
                 attempt(*run, [&](RunFolder& folder) {
                     if (value == selection.winner)
-                        return execute_run(*run, folder, task_catalog(), backends_, &selection);
+                        return execute_run(*run, folder, task_catalog(), backends_, &selection,
+                                           together(*run));
                     record_not_selected(folder, selection);
                     return RunState::done;
                 });
@@ -202,8 +194,31 @@ private:
     const RunPlan& plan_;
     ResultStore& store_;
     BackendCache backends_;
+    double started_;
+    Peers* peers_;
     size_t finished_ = 0;
 };
+
+constexpr int64_t kPlanDone = -1; // in place of a run's number, to the processes that help
+
+// The processes other than the first: they train what process 0 names, until the plan is done.
+int help(const RunPlan& plan, const Globals& globals, Peers& peers) {
+    log::set_level(log::Level::warning); // process 0 tells the rest
+    set_progress_enabled(false);
+    BackendCache backends(*globals.registries);
+    int code = 0;
+    for (int64_t number; (number = peers.from_first(0)) != kPlanDone;) {
+        try {
+            assist_run(plan.runs.at(static_cast<size_t>(number)), task_catalog(), backends, peers);
+        } catch (const Error& error) { // process 0 records it and goes on with the next run
+            if (error.kind() == ErrorKind::interrupted) throw;
+            log::error(error.what());
+            backends.drop();
+            code = 5;
+        }
+    }
+    return code;
+}
 
 int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, ResultStore& store,
            const RunOptions& options, const Globals& globals) {
@@ -221,7 +236,10 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
     }
     for (const Failure& failure : failures)
         std::cerr << "error: run " << failure.id << ": " << failure.what << "\n";
-    if (!failures.empty()) return plan.runs.size() == 1 ? exit_code(failures.front().kind) : 5;
+    if (plan.runs.size() > 1 && !failures.empty())
+        std::cerr << failures.size() << " of " << plan.runs.size()
+                  << " runs failed; the same command runs them again\n";
+    if (!failures.empty()) return plan.runs.size() == 1 ? failures.front().code : 5;
     if (busy > 0) {
         log::info(busy, " runs are being worked on by another process");
         return plan.runs.size() == 1 ? 0 : 5;
@@ -232,22 +250,37 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
 } // namespace
 
 int run_command(const RunOptions& options, const Globals& globals) {
-    ConfigFile config = ConfigFile::load(options.config, options.overrides, options.axes);
+    ConfigFile config = load_experiment(options, globals, options.axes);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     if (options.dry_run) {
         print_plan(plan, globals);
         return 0;
     }
     watch_stop_signals();
+    RunOptions given = options;
+    if (given.started <= 0) given.started = now();
+    int code = 0;
+    if (options.launcher == "slurm" && submit_to_slurm(plan, given, globals, code)) return code;
+    if (options.launcher == "torchrun" && !launched_by_another()) return run_together(given, globals);
+    std::unique_ptr<Peers> peers;
+    if (options.launcher == "torchrun") peers = std::make_unique<Peers>(Peers::place_from_environment());
+    if (peers && peers->rank() > 0) return help(plan, globals, *peers);
     ResultStore store(plan.runs.front().settings.results);
-    if (options.jobs > 1) run_workers(options, globals);
-    PlanExecutor executor(plan, globals, store);
-    executor.all();
+    if (options.launcher == "local" && options.jobs > 1) run_workers(given, globals);
+    PlanExecutor executor(plan, globals, store, given.started, peers.get());
+    if (options.entry < 0) {
+        executor.all();
+    } else if (options.entry < static_cast<int64_t>(plan.runs.size())) {
+        executor.one(plan.runs[static_cast<size_t>(options.entry)]);
+    } else {
+        throw Error::config("--entry: expected 0 to ", plan.runs.size() - 1, ", got ", options.entry);
+    }
+    if (peers) peers->from_first(kPlanDone);
     return finish(plan, executor.failures, executor.busy, store, options, globals);
 }
 
 int eval_command(const EvalOptions& options, const Globals& globals) {
-    ConfigFile config = ConfigFile::load(options.config, options.overrides);
+    ConfigFile config = load_experiment(options, globals);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     if (plan.runs.size() != 1)
         throw Error::config(options.config, ": eval takes one run, this plan has ", plan.runs.size());
@@ -263,7 +296,7 @@ int eval_command(const EvalOptions& options, const Globals& globals) {
     run.id = run_identity(run.settings);
     watch_stop_signals();
     ResultStore store(run.settings.results);
-    PlanExecutor executor(plan, globals, store);
+    PlanExecutor executor(plan, globals, store, now());
     executor.all();
     return finish(plan, executor.failures, executor.busy, store, RunOptions{}, globals);
 }

@@ -29,11 +29,12 @@ struct Verdict {
 };
 
 Verdict verdict_on(const std::string& path, const std::vector<std::string>& overrides,
-                   const Registries& registries, const KnownNames& names) {
+                   const Globals& globals) {
     Verdict out;
     try {
-        ConfigFile config = ConfigFile::load(path, overrides);
-        out.runs = make_plan(config, registries.backends, names).runs.size();
+        ConfigFile config = load_experiment({path, overrides}, globals);
+        const Registries& registries = *globals.registries;
+        out.runs = make_plan(config, registries.backends, known_names(registries)).runs.size();
     } catch (const ConfigErrors& errors) {
         out.code = exit_code(errors.kind());
         out.text = errors.what();
@@ -55,11 +56,10 @@ Verdict verdict_on(const std::string& path, const std::vector<std::string>& over
 
 int validate_command(const std::vector<std::string>& configs, const std::vector<std::string>& overrides,
                      const Globals& globals) {
-    KnownNames names = known_names(*globals.registries);
     json all = json::array();
     int code = 0;
     for (const auto& path : configs) {
-        Verdict verdict = verdict_on(path, overrides, *globals.registries, names);
+        Verdict verdict = verdict_on(path, overrides, globals);
         if (code == 0) code = verdict.code;
         bool ok = verdict.code == 0;
         if (globals.format == "json")

@@ -35,13 +35,14 @@ void take_schema_version(YamlNode& root, const Report& report) {
 } // namespace
 
 ConfigFile ConfigFile::load(const std::string& path, const std::vector<std::string>& overrides,
-                            const std::vector<std::string>& axes) {
+                            const std::vector<std::string>& axes, const std::vector<std::string>& plugins) {
     auto impl = std::make_shared<Impl>();
     impl->path = path;
     impl->root = load_layers(*impl, path);
     if (!impl->root.is_map()) throw ConfigErrors(impl->errors);
     for (const auto& text : overrides) apply_override(*impl, impl->root, text);
     expand_variables(*impl, impl->root, "");
+    take_plugins(*impl, plugins);
     take_sweep(*impl, axes);
     // a tree of which a part could not be read would be full of errors that are none
     if (impl->incomplete) throw ConfigErrors(impl->errors);
@@ -77,6 +78,15 @@ RunSettings ConfigFile::parse(const std::vector<Assignment>& assignments, const 
     check_settings(root, settings, names, report);
     if (settings.name.empty()) settings.name = std::filesystem::path(impl.path).stem().string();
     return settings;
+}
+
+std::vector<std::string> ConfigFile::plugins() const {
+    std::vector<std::string> out;
+    const YamlEntry* entry = impl_->root.find("plugins");
+    if (!entry || !entry->value.is_list()) return out; // parse() says what is wrong with it
+    for (const YamlNode& item : entry->value.items)
+        if (item.is_string()) out.push_back(item.text);
+    return out;
 }
 
 const SweepSettings& ConfigFile::sweep() const { return impl_->sweep; }

@@ -56,9 +56,14 @@ struct SweepSettings {
 class ConfigFile {
 public:
     // Reads, includes, merges, expands ${VAR}, applies overrides. Throws ConfigErrors for syntax, duplicate
-    // keys, unset variables and missing includes (all of them). Extra axes (--axis) are added to the sweep.
+    // keys, unset variables and missing includes (all of them). Extra axes (--axis) are added to the sweep,
+    // extra plug-ins (--plugin) to those of the file.
     static ConfigFile load(const std::string& path, const std::vector<std::string>& overrides,
-                           const std::vector<std::string>& axes = {});
+                           const std::vector<std::string>& axes = {},
+                           const std::vector<std::string>& plugins = {});
+    // The shared objects of `plugins`, absolute: a relative path is looked for where the program was started,
+    // then beside the file that names it. One that is not there stays as written.
+    std::vector<std::string> plugins() const;
     // Checks keys, types, ranges and names, of the file and of every axis value, and appends what is wrong.
     RunSettings parse(const std::vector<Assignment>& assignments, const KnownNames& names,
                       std::vector<Diagnostic>& errors) const;

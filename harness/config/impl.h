@@ -44,6 +44,8 @@ struct ConfigFile::Impl {
 YamlNode load_layers(ConfigFile::Impl& impl, const std::string& path);
 void apply_override(ConfigFile::Impl& impl, YamlNode& root, const std::string& text);
 void expand_variables(ConfigFile::Impl& impl, YamlNode& node, const std::string& key);
+// Paths of plug-ins made absolute, those of the command line added.
+void take_plugins(ConfigFile::Impl& impl, const std::vector<std::string>& extra);
 // sweep.cpp: takes sweep, select, match and a list of seeds out of the root
 void take_sweep(ConfigFile::Impl& impl, const std::vector<std::string>& axes);
 // features.cpp: the section `features`, with what concerns several of its keys

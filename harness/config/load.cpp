@@ -3,6 +3,7 @@
 #include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "harness/config/impl.h"
+#include <algorithm>
 #include <filesystem>
 
 namespace dorabench {
@@ -254,6 +255,43 @@ void expand_variables(ConfigFile::Impl& impl, YamlNode& node, const std::string&
     for (auto& item : node.items) expand_variables(impl, item, key);
     for (auto& entry : node.entries)
         expand_variables(impl, entry.value, key.empty() ? entry.key : key + "." + entry.key);
+}
+
+void take_plugins(ConfigFile::Impl& impl, const std::vector<std::string>& extra) {
+    YamlEntry* entry = impl.root.find("plugins");
+    if (entry && entry->value.is_list())
+        for (YamlNode& item : entry->value.items) {
+            if (!item.is_string() || item.text.empty() || impl.is_broken(item.place)) continue;
+            fs::path as_given = item.text, beside = as_given;
+            if (item.place.source >= 0 &&
+                impl.sources[size_t(item.place.source)].layer != Layer::command_line)
+                beside = fs::path(impl.sources[size_t(item.place.source)].shown).parent_path() / as_given;
+            std::error_code ignored;
+            const fs::path found = is_file(as_given) ? as_given : beside;
+            if (!is_file(found)) {
+                impl.report(item.place, "plugins", cat("no such file: ", item.text),
+                            "looked where the program was started and beside the experiment file");
+                impl.mark_broken(item.place);
+                continue;
+            }
+            item.text = fs::canonical(found, ignored).string();
+        }
+    if (extra.empty()) return;
+    if (!entry || !entry->value.is_list()) {
+        YamlNode list;
+        list.kind = YamlNode::Kind::list;
+        set_value(impl.root, "plugins", list, {});
+        entry = impl.root.find("plugins");
+    }
+    for (const std::string& path : extra) {
+        auto same = [&](const YamlNode& item) { return item.text == path; };
+        if (std::any_of(entry->value.items.begin(), entry->value.items.end(), same)) continue;
+        YamlNode item;
+        item.kind = YamlNode::Kind::scalar;
+        item.text = path;
+        item.quoted = true;
+        entry->value.items.push_back(item);
+    }
 }
 
 } // namespace dorabench

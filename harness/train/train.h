@@ -9,6 +9,8 @@
 
 namespace dorabench {
 
+class Peers; // peers.h
+
 struct GroupLiveness { double max_grad_norm = 0; double moved = 0; bool alive() const { return max_grad_norm > 0 && moved > 0; } };
 
 struct TrainOutcome {
@@ -29,9 +31,10 @@ struct TrainingData {
 };
 
 // folder: the run's folder (steps.jsonl, checkpoint/ go there). stop: set by Ctrl-C; the loop then finishes the step,
-// saves and throws Error{interrupted}. NaN or infinite loss: saves nothing further and throws Error::failed naming the step.
+// saves and throws Error{interrupted}. peers: the processes that train this run together, each calling this with the same
+// arguments; process 0 alone writes. NaN or infinite loss: saves nothing further and throws Error::failed naming the step.
 TrainOutcome train(Backend& backend, AdapterSet& adapter, const TrainSettings& settings, const TrainingData& data,
-                   uint64_t seed, const std::string& folder, const std::atomic<int>& stop);
+                   uint64_t seed, const std::string& folder, const std::atomic<int>& stop, Peers* peers = nullptr);
 
 // Learning rate factor of HF's schedulers at 0-based step.
 double schedule_factor(const TrainSettings& settings, int64_t step, int64_t total_steps);

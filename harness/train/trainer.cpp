@@ -58,8 +58,9 @@ at::Device device_of(AdapterSet& adapter) {
 
 Trainer::Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& settings,
                  const TrainingData& data, uint64_t seed, const std::string& folder,
-                 const std::atomic<int>& stop)
+                 const std::atomic<int>& stop, Peers* peers)
     : backend_(backend), adapter_(adapter), settings_(settings), seed_(seed), folder_(folder), stop_(stop),
+      peers_(peers && peers->size() > 1 ? peers : nullptr), writes_(!peers_ || peers_->rank() == 0),
       rows_(prepare_rows(backend, data.train, data.source_of, settings)),
       validation_(validation_rows(backend, data, settings)),
       batcher_(rows_.source_of, {settings.batch_size, data.batch_size_of, settings.shuffle, seed}),
@@ -95,7 +96,10 @@ TrainOutcome Trainer::run() {
     const at::Device device = device_of(adapter_);
     reset_peak_memory(device);
     resume();
-    open_logs();
+    if (peers_ && peers_->sum({double(state_.step)}).front() != double(state_.step) * peers_->size())
+        throw Error::failed("expected every process to go on after the same step, this one after step ",
+                            state_.step, "; do all of them see the folder ", folder_, "?");
+    if (writes_) open_logs();
     backend_.set_gradient_checkpointing(settings_.gradient_checkpointing);
     backend_.set_training(true), adapter_.set_training(true);
     {
@@ -108,8 +112,9 @@ TrainOutcome Trainer::run() {
             validate_if_due();
             const bool due = settings_.save_every > 0 &&
                              (state_.step % settings_.save_every == 0 || state_.step == total_);
-            if (due || stop_ != 0) save();
-            if (stop_ != 0)
+            const bool stop = peers_ ? stopping_ : stop_ != 0;
+            if (due || stop) save();
+            if (stop)
                 throw Error(ErrorKind::interrupted,
                             cat("training interrupted after step ", state_.step, " of ", total_,
                                 "; saved, run the same command again to go on"));
@@ -120,7 +125,7 @@ TrainOutcome Trainer::run() {
     }
     backend_.set_training(false), adapter_.set_training(false);
     TrainOutcome out = outcome(); // movement is of the last step, whichever step is kept
-    restore_best();
+    if (writes_) restore_best();
     return out;
 }
 
@@ -161,14 +166,15 @@ void Trainer::train_step() {
     liveness_.observe(result.norms, optimizer_, factor);
     synchronize(optimizer_.tensors().front().tensor.device());
     const double seconds = now() - begin;
-    steps_.append(ordered_json{
-        {"step", state_.step},
-        {"loss", result.loss},
-        {"learning_rate", settings_.learning_rate * factor},
-        {"grad_norm", result.norms.total},
-        {"tokens", result.tokens},
-        {"seconds",
-         seconds}}.dump());
+    if (writes_)
+        steps_.append(ordered_json{
+            {"step", state_.step},
+            {"loss", result.loss},
+            {"learning_rate", settings_.learning_rate * factor},
+            {"grad_norm", result.norms.total},
+            {"tokens", result.tokens},
+            {"seconds",
+             seconds}}.dump());
     ++state_.step;
     state_.loss = result.loss;
     state_.tokens += result.tokens;
@@ -179,8 +185,31 @@ Trainer::StepResult Trainer::forward_backward(const std::vector<int64_t>& batch)
     StepResult result;
     for (int64_t row : batch) result.tokens += int64_t(rows_.rows[size_t(row)]->input_ids.size());
     optimizer_.clear_gradients();
+    if (!peers_) {
+        result.loss = own_micro_batches(batch);
+    } else {
+        std::exception_ptr failure;
+        double loss = 0;
+        try {
+            loss = own_micro_batches(batch);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        peers_->agree(failure, cat("step ", state_.step));
+        const std::vector<double> sums = peers_->sum({loss, stop_ != 0 ? 1.0 : 0.0});
+        result.loss = sums[0];
+        stopping_ = sums[1] > 0; // all of them stop after the same step
+        std::vector<at::Tensor> tensors;
+        for (const TrainableTensor& t : optimizer_.tensors()) tensors.push_back(t.tensor);
+        peers_->sum_gradients(tensors);
+    }
+    result.norms = optimizer_.gradient_norms();
+    return result;
+}
+
+double Trainer::own_micro_batches(const std::vector<int64_t>& batch) {
     try {
-        result.loss = micro_batches(batch);
+        return micro_batches(batch);
     } catch (const c10::Error& e) { // LibTorch's CPU allocator has no error class of its own
         const std::string what = e.what_without_backtrace();
         if (what.find("not enough memory") == std::string::npos &&
@@ -190,14 +219,14 @@ Trainer::StepResult Trainer::forward_backward(const std::vector<int64_t>& batch)
             "step ", state_.step, ": out of memory with train.micro_batch_size ", settings_.micro_batch_size,
             "; lower it (it changes nothing but speed) or set gradient_checkpointing: true (", what, ")");
     }
-    result.norms = optimizer_.gradient_norms();
-    return result;
 }
 
 double Trainer::micro_batches(const std::vector<int64_t>& batch) {
     at::AutoGradMode with_gradients(true);
     std::vector<int64_t> order = batch;
-    const auto micro = size_t(std::max<int64_t>(1, settings_.micro_batch_size));
+    const size_t processes = peers_ ? size_t(peers_->size()) : 1, mine = peers_ ? size_t(peers_->rank()) : 0;
+    auto micro = size_t(std::max<int64_t>(1, settings_.micro_batch_size));
+    micro = std::min(micro, (order.size() + processes - 1) / processes); // a share for every process
     if (micro < order.size()) // rows of like length together: less padding, the same sum
         std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
             return rows_.rows[size_t(a)]->input_ids.size() > rows_.rows[size_t(b)]->input_ids.size();
@@ -209,6 +238,7 @@ double Trainer::micro_batches(const std::vector<int64_t>& batch) {
         if (stop_ > 1)
             throw Error(ErrorKind::interrupted,
                         cat("training stopped in step ", state_.step, " of ", total_));
+        if (m % processes != mine) continue; // dropout goes by m: the same masks, whoever computes them
         std::vector<EncodedExample> rows;
         for (size_t i = at; i < std::min(order.size(), at + micro); ++i)
             rows.push_back(*rows_.rows[size_t(order[i])]);
@@ -223,7 +253,7 @@ double Trainer::micro_batches(const std::vector<int64_t>& batch) {
         total = total.defined() ? total + part : part;
         (sum / weight).backward();
     }
-    return total.item<double>() / weight;
+    return total.defined() ? total.item<double>() / weight : 0;
 }
 
 void Trainer::not_finite(const StepResult& result, const std::vector<int64_t>& batch) const {
@@ -245,7 +275,7 @@ void Trainer::validate_if_due() {
     const double loss = validation_loss();
     if (!std::isfinite(loss))
         throw Error::failed("step ", state_.step - 1, ": expected a finite validation loss, got ", loss);
-    validation_log_.append(ordered_json{{"step", state_.step - 1}, {"loss", loss}}.dump());
+    if (writes_) validation_log_.append(ordered_json{{"step", state_.step - 1}, {"loss", loss}}.dump());
     log::info("validation loss after step ", state_.step - 1, ": ", loss);
     if (state_.has_validation && !(loss < state_.best_loss)) return;
     state_.has_validation = true;
@@ -253,15 +283,36 @@ void Trainer::validate_if_due() {
     if (settings_.evaluate_every <= 0) return; // one measurement, of the last step: nothing to choose
     std::vector<NamedTensor> tensors;
     for (const TrainableTensor& t : optimizer_.tensors()) tensors.push_back({t.name, t.tensor});
-    checkpoints_.save_best(state_, tensors);
+    if (writes_)
+        checkpoints_.save_best(state_, tensors);
+    else
+        state_.best_loss = loss, state_.best_step = state_.step;
 }
 
 double Trainer::validation_loss() {
     at::NoGradGuard no_grad;
     backend_.set_training(false), adapter_.set_training(false);
-    const auto micro = size_t(std::max<int64_t>(1, settings_.micro_batch_size));
     double sum = 0, weight = 0;
-    for (size_t at = 0; at < validation_.rows.size(); at += micro) {
+    std::exception_ptr failure;
+    try {
+        sum = own_validation_sum(weight);
+    } catch (...) {
+        if (!peers_) throw;
+        failure = std::current_exception();
+    }
+    if (peers_) {
+        peers_->agree(failure, cat("validation after step ", state_.step));
+        sum = peers_->sum({sum}).front();
+    }
+    backend_.set_training(true), adapter_.set_training(true);
+    return sum / weight;
+}
+
+double Trainer::own_validation_sum(double& weight) {
+    const size_t processes = peers_ ? size_t(peers_->size()) : 1, mine = peers_ ? size_t(peers_->rank()) : 0;
+    const auto micro = size_t(std::max<int64_t>(1, settings_.micro_batch_size));
+    double sum = 0;
+    for (size_t at = 0, m = 0; at < validation_.rows.size(); at += micro, ++m) {
         if (stop_ > 1)
             throw Error(ErrorKind::interrupted,
                         cat("training stopped in step ", state_.step, " of ", total_));
@@ -270,14 +321,13 @@ double Trainer::validation_loss() {
             rows.push_back(*validation_.rows[i]);
             weight += validation_.weights[i];
         }
-        sum += backend_.loss_sum(rows).item<double>();
+        if (m % processes == mine) sum += backend_.loss_sum(rows).item<double>();
     }
-    backend_.set_training(true), adapter_.set_training(true);
-    return sum / weight;
+    return sum;
 }
 
 void Trainer::save() {
-    if (saved_step_ == state_.step) return;
+    if (!writes_ || saved_step_ == state_.step) return;
     steps_.sync();
     if (!validation_.rows.empty()) validation_log_.sync();
     state_.steps_bytes = file_bytes(folder_ + "/" + kSteps);
@@ -315,8 +365,8 @@ TrainOutcome Trainer::outcome() const {
 
 TrainOutcome train(Backend& backend, AdapterSet& adapter, const TrainSettings& settings,
                    const TrainingData& data, uint64_t seed, const std::string& folder,
-                   const std::atomic<int>& stop) {
-    return Trainer(backend, adapter, settings, data, seed, folder, stop).run();
+                   const std::atomic<int>& stop, Peers* peers) {
+    return Trainer(backend, adapter, settings, data, seed, folder, stop, peers).run();
 }
 
 } // namespace dorabench

@@ -6,6 +6,7 @@
 #include "harness/train/batcher.h"
 #include "harness/train/checkpoint.h"
 #include "harness/train/liveness.h"
+#include "harness/train/peers.h"
 #include "harness/train/rows.h"
 
 namespace dorabench {
@@ -13,7 +14,7 @@ namespace dorabench {
 class Trainer {
 public:
     Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& settings, const TrainingData& data,
-            uint64_t seed, const std::string& folder, const std::atomic<int>& stop);
+            uint64_t seed, const std::string& folder, const std::atomic<int>& stop, Peers* peers);
     TrainOutcome run();
 
 private:
@@ -28,11 +29,13 @@ private:
     void open_logs();
     void train_step();
     StepResult forward_backward(const std::vector<int64_t>& batch);
-    double
-    micro_batches(const std::vector<int64_t>& batch); // the batch's loss; gradients are left on the tensors
+    double own_micro_batches(const std::vector<int64_t>& batch); // micro_batches(), out of memory explained
+    double micro_batches(const std::vector<int64_t>& batch);     // this process's part of the batch's loss;
+                                                             // gradients are left on the tensors
     [[noreturn]] void not_finite(const StepResult& result, const std::vector<int64_t>& batch) const;
     void validate_if_due();
     double validation_loss();
+    double own_validation_sum(double& weight); // weight: of all validation rows
     void save();
     void restore_best();
     TrainOutcome outcome() const;
@@ -43,6 +46,9 @@ private:
     uint64_t seed_;
     std::string folder_;
     const std::atomic<int>& stop_;
+    Peers* peers_;          // null: this process alone
+    bool writes_;           // the run's folder: process 0
+    bool stopping_ = false; // some process was asked to stop
     TrainingRows rows_, validation_;
     Batcher batcher_;
     Optimizer optimizer_;

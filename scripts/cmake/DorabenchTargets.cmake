@@ -150,7 +150,7 @@ function(dorabench_page_files)
 endfunction()
 
 # Task specs and tables that the program reads at run time lie beside it: linked into the build tree (beside the test
-# programs too), copied when installed.
+# programs too); DorabenchInstall.cmake copies them.
 function(dorabench_runtime_files)
     set(share ${CMAKE_BINARY_DIR}/share/dora-bench)
     file(MAKE_DIRECTORY ${share})
@@ -172,11 +172,6 @@ function(dorabench_runtime_files)
         message(STATUS "METEOR language data: ${DORABENCH_METEOR}")
         file(CREATE_LINK ${DORABENCH_METEOR} ${share}/meteor SYMBOLIC)
     endif()
-    if(TARGET dora-bench)
-        install(TARGETS dora-bench RUNTIME DESTINATION bin)
-    endif()
-    install(DIRECTORY tasks/specs configs DESTINATION bin/share/dora-bench OPTIONAL)
-    install(DIRECTORY results/baselines DESTINATION bin/share/dora-bench OPTIONAL)
 endfunction()
 
 # tests/<folder>/*_test.cpp → test_<name>, one ctest entry a program (a process start costs a third of a second with

@@ -42,14 +42,14 @@ TEST(Dump, LoadsBackToTheSameSettings) {
           "train.groups=[{match: '*', weight_decay: 0}]"}},
         {kGood,
          {"name='a \"quoted\" $${X} name: # ü\t'", "results='~'", "data_dir='null'",
-          "plugins=['8', 'true', '']"}},
+          "adapter.exclude_modules=['8', 'true', '']"}},
         {kGood, {"adapter.method=vera", "adapter.d_initial=0.2", "backend.checkpoint=" + checkpoint.path()}},
         {kGood, {"adapter.method=none"}},
         {kGood,
          {"backend.type=llava", "backend.image_processing=crop", "backend.quantization=nf4",
           "backend.double_quant=false"}},
         {"backend: {type: vlbart, shape: bart-base}\nadapter: {method: ft}\n", {}}};
-    cases[5].second.back() = "plugins=['8', 'true']"; // an empty name is refused
+    cases[5].second.back() = "adapter.exclude_modules=['8', 'true']"; // an empty name is refused
     for (const auto& [text, overrides] : cases) {
         RunSettings once = Files(text).settings(overrides);
         SCOPED_TRACE(settings_yaml(once));
