@@ -9,6 +9,7 @@
 #include "harness/compare/letters.h"
 #include "harness/page/page.h"
 #include "harness/report/comparison.h"
+#include "harness/report/table.h"
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -234,9 +235,10 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
             std::cout << "\nreport: " << report << "\nruns:   " << store.path() << "/runs\n";
         }
     }
+    const bool helper = options.started > 0; // the command that it works for lists the failures
     for (const Failure& failure : failures)
-        std::cerr << "error: run " << failure.id << ": " << failure.what << "\n";
-    if (plan.runs.size() > 1 && !failures.empty())
+        if (!helper) std::cerr << "error: run " << failure.id << ": " << failure.what << "\n";
+    if (plan.runs.size() > 1 && !failures.empty() && !helper)
         std::cerr << failures.size() << " of " << plan.runs.size()
                   << " runs failed; the same command runs them again\n";
     if (!failures.empty()) return plan.runs.size() == 1 ? failures.front().code : 5;

@@ -41,5 +41,5 @@ target_link_libraries(dorabench_cuda PRIVATE torch_cpu torch_c10)
 target_link_options(dorabench_cuda PRIVATE LINKER:--allow-shlib-undefined LINKER:--no-as-needed)
 if(TARGET dora-bench)
     add_dependencies(dora-bench dorabench_cuda)
-    install(TARGETS dorabench_cuda LIBRARY DESTINATION bin) # beside the program, where it is looked for
+    install(TARGETS dorabench_cuda LIBRARY DESTINATION bin OPTIONAL) # beside the program, where it is looked for
 endif()

@@ -15,7 +15,7 @@ set_target_properties(dora-bench PROPERTIES INSTALL_RPATH "${TORCH_ROOT}/lib")
 install(TARGETS dora-bench RUNTIME DESTINATION bin)
 foreach(_object dorabench_media_object dorabench_hdf5_object)
     if(TARGET ${_object})
-        install(TARGETS ${_object} LIBRARY DESTINATION bin)
+        install(TARGETS ${_object} LIBRARY DESTINATION bin OPTIONAL)
     endif()
 endforeach()
 install(DIRECTORY tasks/specs configs results/baselines DESTINATION share/dora-bench)
@@ -38,3 +38,9 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/dorabenchConfig.cmake.in
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/package/dorabenchConfigVersion.cmake COMPATIBILITY ExactVersion)
 install(FILES ${CMAKE_BINARY_DIR}/package/dorabenchConfig.cmake ${CMAKE_BINARY_DIR}/package/dorabenchConfigVersion.cmake
     ${CMAKE_CURRENT_LIST_DIR}/DorabenchTorch.cmake DESTINATION lib/cmake/dorabench)
+
+# completion for bash, out of the program's own description of its commands
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/dora-bench.bash
+    COMMAND dora-bench completion bash > ${CMAKE_BINARY_DIR}/dora-bench.bash DEPENDS dora-bench VERBATIM)
+add_custom_target(dora-bench-completion ALL DEPENDS ${CMAKE_BINARY_DIR}/dora-bench.bash)
+install(FILES ${CMAKE_BINARY_DIR}/dora-bench.bash DESTINATION share/bash-completion/completions RENAME dora-bench)
