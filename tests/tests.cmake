@@ -14,6 +14,7 @@ if(TARGET dora-bench)
             set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS ${label} SKIP_RETURN_CODE 77)
         endfunction()
         dorabench_program_test(plugins plugin plugins/plugins_test.py $<TARGET_FILE:dora-bench> ${CMAKE_BINARY_DIR})
+        dorabench_program_test(howto plugin end_to_end/howto_test.py $<TARGET_FILE:dora-bench> ${CMAKE_BINARY_DIR})
         dorabench_program_test(stress stress end_to_end/stress_test.py $<TARGET_FILE:dora-bench>)
         dorabench_program_test(together together end_to_end/together_test.py $<TARGET_FILE:dora-bench> ${_torchrun})
         dorabench_program_test(trackers trackers end_to_end/trackers_test.py $<TARGET_FILE:dora-bench>
