@@ -2,6 +2,7 @@
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
+#include "tasks/image_task.h"
 #include "tasks/media_task.h"
 #include "tasks/spec.h"
 #include "tasks/templates.h"
@@ -36,6 +37,10 @@ std::vector<std::string> spec_files(const std::string& folder) {
 }
 
 std::vector<TrainingPair> pairs_of(const TaskSpec& spec, const TaskOptions& options) {
+    if (spec.kind == TaskKind::image_qa)
+        throw Error::config("train.data: ", spec.name,
+                            " is an evaluation alone; training conversations are a .json "
+                            "or .jsonl file");
     return is_media_kind(spec.kind) ? media_training_pairs(spec, options)
                                     : spec_training_pairs(spec, options);
 }
@@ -133,6 +138,7 @@ std::unique_ptr<Task> TaskCatalog::make(const std::string& name, const TaskOptio
     TaskSpec spec = known ? *known : read_task_spec(name);
     if (spec.kind == TaskKind::training)
         throw Error::config("evaluate.tasks: ", spec.name, " is a training set, nothing to evaluate");
+    if (spec.kind == TaskKind::image_qa) return std::make_unique<ImageTask>(spec, options);
     if (is_media_kind(spec.kind)) return std::make_unique<MediaTask>(spec, options);
     return std::make_unique<TextTask>(spec, options);
 }
@@ -147,7 +153,8 @@ std::vector<TrainingPair> TaskCatalog::training_pairs(const std::string& task_or
     if (const TaskSpec* known = impl_->find(task_or_file)) return pairs_of(*known, options);
     if (is_spec_file(task_or_file)) return pairs_of(read_task_spec(task_or_file), options);
     std::string file = training_file(task_or_file, options.data_dir);
-    if (!file.empty()) return read_training_file(file, {options.template_name, options.chat_template});
+    if (!file.empty())
+        return read_training_file(file, {options.template_name, options.chat_template, options.data_dir});
     bool path = task_or_file.find('/') != std::string::npos || ends_with(task_or_file, ".json") ||
                 ends_with(task_or_file, ".jsonl") || ends_with(task_or_file, ".gz");
     if (path)

@@ -246,7 +246,7 @@ double soft_score(int64_t humans) {
 
 std::vector<std::string> media_roots(const TaskSpec& spec, const std::string& data_dir) {
     std::vector<std::string> out;
-    for (const char* below : {"", "datasets", "video", "datasets/video"})
+    for (const char* below : {"", "datasets", "video", "datasets/video", "eval"})
         if (const std::string folder = (fs::path(data_dir) / below).string(); is_folder(folder))
             out.push_back(folder);
     if (const std::string own = fs::path(spec.origin).parent_path().string(); !own.empty())

@@ -46,7 +46,8 @@ void for_each_media_item(const TaskSpec& spec, MediaSplit split, const std::stri
 std::string look_for_media_data(const TaskSpec& spec, const std::string& names, const std::string& data_dir);
 std::vector<std::string> media_data_files(const TaskSpec& spec, MediaSplit split,
                                           const std::string& data_dir);
-// data_dir, its folders datasets/, video/ and datasets/video/, and the spec's own, as far as they exist.
+// data_dir, its folders datasets/, video/, datasets/video/ and eval/ (LLaVA's), and the spec's own, as far as
+// they exist.
 std::vector<std::string> media_roots(const TaskSpec& spec, const std::string& data_dir);
 
 // A question's time span as Python prints it: a string as it is, numbers as [0.0, 12.5].

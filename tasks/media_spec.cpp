@@ -17,8 +17,16 @@ void read_media_keys(SpecMap& map, MediaSpec& media) {
         splits.take("test", media.test_splits);
     });
     map.take("options_count", media.choices, 2, 10);
+    map.take("images", media.images);
+    map.take("suffix", media.suffix);
+    map.take("frames", media.frames, 0, 256);
+    const std::vector<std::string> rules{"vqa", "vqa_m4c", "gqa", "pope", "scienceqa", "mmbench", "option"};
+    map.take_choice("scoring", rules, [&](size_t i) { media.scoring = rules[i]; });
     map.take_map("submission", [&](SpecMap& submission) {
         submission.take("file", media.submission);
+        const std::vector<std::string> forms{"answers", "vizwiz", "mmbench"};
+        submission.take_choice("form", forms, [&](size_t i) { media.submission_form = forms[i]; });
+        submission.take("all_questions", media.all_questions);
         submission.take("video_key", media.video_key);
     });
 }

@@ -28,10 +28,20 @@ struct MediaSpec {
     int64_t choices = 0;                                // video_qa: options a question, a0, a1, …
     std::string submission;                             // video: the file's name; ends in .json or .jsonl
     std::string video_key = "vid_name"; // video_caption: key of the video in a submission's line
+
+    // image_qa (image_task.h): pixels, not features.
+    std::vector<std::string> images; // candidates of an item's picture or video, below the same folders:
+                                     // "eval/gqa/images/{image}"
+    std::vector<std::string> ocr;    // TextVQA's tokens by image; the files that there are
+    std::vector<std::string> all_questions; // submission: questions that get "" where they were not asked
+    std::string suffix;                     // ends every question that does not end in it already
+    std::string scoring;                    // vqa | vqa_m4c | gqa | pope | scienceqa | mmbench | option
+    std::string submission_form;            // answers (VQA's) | vizwiz | mmbench
+    int64_t frames = 0;                     // of a video, evenly spread; 0: the item shows a picture
 };
 
-// The keys features, splits, submission and options_count; data.annotations and data.subtitles are read by
-// the caller's data map.
+// The keys features, images, suffix, scoring, frames, splits, submission and options_count; data.annotations
+// and data.subtitles are read by the caller's data map.
 void read_media_keys(SpecMap& map, MediaSpec& media);
 
 } // namespace dorabench

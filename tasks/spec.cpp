@@ -11,9 +11,9 @@ namespace dorabench {
 
 namespace {
 
-const std::vector<std::string> kKinds{"multiple_choice", "exact_match", "generate",     "training",
-                                      "synthetic",       "vqa",         "gqa",          "nlvr2",
-                                      "caption",         "video_qa",    "video_caption"};
+const std::vector<std::string> kKinds{"multiple_choice", "exact_match", "generate",      "training",
+                                      "synthetic",       "vqa",         "gqa",           "nlvr2",
+                                      "caption",         "video_qa",    "video_caption", "image_qa"};
 const std::vector<std::string> kModes{"generate", "loglikelihood", "loglikelihood:option_text"};
 const std::vector<std::string> kMetrics{"accuracy", "accuracy_parsed", "acc_norm", "exact_match"};
 const std::vector<std::string> kCaptionMetrics{"cider",  "bleu_1",  "bleu_2", "bleu_3",
@@ -31,6 +31,10 @@ std::vector<std::string> media_metrics(TaskKind kind) {
         return kCaptionMetrics;
     case TaskKind::video_qa:
         return {"accuracy", "accuracy_parsed"};
+    case TaskKind::image_qa:
+        return {"accuracy", "accuracy_parsed", "by_answer_type", "by_question_type", "image_accuracy",
+                "f1",       "precision",       "recall",         "yes_ratio",        "binary",
+                "open",     "circular",        "vanilla",        "by_category"};
     default:
         return {"accuracy"};
     }
@@ -119,6 +123,7 @@ void apply(SpecMap map, TaskSpec& spec) {
         if (!is_media_kind(spec.kind)) return;
         data.take("annotations", media.annotations);
         data.take("subtitles", media.subtitles);
+        data.take("ocr", media.ocr);
     });
     if (is_media_kind(spec.kind)) {
         read_media_keys(map, media);
@@ -191,8 +196,28 @@ void check_media(TaskSpec& spec) {
         refuse(spec, "metrics: expected a metric of all examples first");
 }
 
+void check_images(TaskSpec& spec) {
+    const MediaSpec& media = *spec.media;
+    if (spec.test.empty()) refuse(spec, "data: expected test");
+    if (media.images.empty() && media.scoring != "mmbench")
+        refuse(spec, "images: expected where the pictures lie, below data_dir");
+    if (media.scoring.empty())
+        refuse(spec, "scoring: expected vqa, vqa_m4c, gqa, pope, scienceqa, mmbench or option");
+    if (!media.features.empty()) refuse(spec, "features: kind image_qa reads pictures, expected images");
+    if (media.submission.empty() != media.submission_form.empty())
+        refuse(spec, "submission: expected file and form");
+    if (media.submission.find('/') != std::string::npos)
+        refuse(spec, "submission.file: expected a bare name, got \"" + media.submission + "\"");
+    if (!find_template(spec.template_name).is_chat())
+        refuse(spec, "template: expected a chat template, got \"" + spec.template_name + "\"");
+    if (spec.metrics.empty()) refuse(spec, "metrics: expected at least one");
+    if (starts_with(spec.metrics.front(), "by_"))
+        refuse(spec, "metrics: expected a metric of all examples first");
+}
+
 void check(TaskSpec& spec) {
     if (spec.name.empty()) refuse(spec, "name: expected a name for the task");
+    if (spec.kind == TaskKind::image_qa) return check_images(spec);
     if (is_media_kind(spec.kind)) return check_media(spec);
     bool choice = spec.kind == TaskKind::multiple_choice;
     if (choice) check_choice_spec(spec);

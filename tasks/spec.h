@@ -25,6 +25,7 @@ enum class TaskKind {
     caption,         // COCO captions
     video_qa,        // TVQA, How2QA: subtitles, a question, options a0, a1, …
     video_caption,   // TVC, YC2C: subtitles, captions
+    image_qa, // questions about pictures or sampled frames, asked of a chat model (LLaVA's evaluations)
 };
 bool is_media_kind(TaskKind kind); // over images or video (media_task.h)
 

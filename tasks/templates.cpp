@@ -172,6 +172,32 @@ std::string PromptTemplate::target(const std::string& text) const {
     return target_before + (trims_content ? trim(text) : text) + target_after;
 }
 
+std::vector<TextPiece> PromptTemplate::pieces(const std::vector<Turn>& turns) const {
+    std::vector<TextPiece> out;
+    std::string done; // what the pieces hold so far
+    auto add = [&](std::string text, bool is_target, bool mark) {
+        done += text;
+        if (!text.empty()) out.push_back({std::move(text), is_target, mark});
+    };
+    for (size_t i = 0; i < turns.size(); ++i) {
+        if (turns[i].role != "assistant") continue;
+        const std::string until = chat({turns.begin(), turns.begin() + static_cast<std::ptrdiff_t>(i)});
+        if (!starts_with(until, done))
+            throw Error::internal("template ", name,
+                                  ": a conversation's text is expected to grow by its turns");
+        const std::string rest = until.substr(done.size());
+        const std::string end = !done.empty() && !stop.empty() && starts_with(rest, stop[0]) ? stop[0] : "";
+        add(end, true, true);
+        add(rest.substr(end.size()), false, false);
+        std::string own = target(turns[i].content);
+        const bool ended = !stop.empty() && ends_with(own, stop[0]);
+        if (ended) own.resize(own.size() - stop[0].size());
+        add(own, true, false);
+        if (ended) add(stop[0], true, true);
+    }
+    return out;
+}
+
 const PromptTemplate& find_template(const std::string& name) {
     for (const PromptTemplate& t : templates())
         if (t.name == name) return t;

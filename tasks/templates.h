@@ -4,6 +4,7 @@
 // differ in white space), QLoRA's and Stanford's Alpaca forms, the chat forms of Llama 2, Llama 3, Vicuna 1.1
 // (FastChat) and ChatML. The beginning-of-text token is the tokenizer's business and the end-of-text token
 // the backend's; marks that end a turn inside a conversation belong to the template.
+#include "harness/api/types.h"
 #include <functional>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ struct PromptTemplate {
 
     bool is_chat() const { return static_cast<bool>(chat); }
     std::string target(const std::string& text) const;
+    // Chat templates alone: the conversation, whose last turn is the assistant's, in pieces; the assistant's
+    // turns with the token that ends each are the targets.
+    std::vector<TextPiece> pieces(const std::vector<Turn>& turns) const;
 };
 
 const PromptTemplate& find_template(const std::string& name); // Error::config with the nearest name

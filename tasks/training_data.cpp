@@ -1,7 +1,9 @@
 #include "tasks/training_data.h"
 #include "harness/base/error.h"
+#include "harness/base/files.h"
 #include "harness/base/text.h"
 #include "tasks/records.h"
+#include <algorithm>
 #include <filesystem>
 
 namespace dorabench {
@@ -9,6 +11,9 @@ namespace dorabench {
 namespace {
 
 using nlohmann::json;
+
+constexpr int64_t kImageId = -200; // LLaVA's: an image among ready-made ids
+const std::string kImageWord = "<image>";
 
 Ids ids_field(const json& record, const std::string& field, const std::string& place, int64_t smallest) {
     const json& value = record.at(field);
@@ -29,12 +34,19 @@ Ids ids_field(const json& record, const std::string& field, const std::string& p
     return out;
 }
 
+bool given(const json& record, const char* field) {
+    return record.contains(field) && !record[field].is_null();
+}
+
+bool has_images(const json& record) { return given(record, "image") || given(record, "images"); }
+
 TrainingPair ids_pair(const json& record, const std::string& place) {
     TrainingPair pair;
-    pair.input_ids = ids_field(record, "input_ids", place, 0);
+    pair.input_ids = ids_field(record, "input_ids", place, has_images(record) ? kImageId : 0);
     if (pair.input_ids.empty()) throw Error::data(place, ": input_ids: expected at least one id, got none");
-    bool labelled = record.contains("labels") && !record["labels"].is_null();
-    pair.labels = labelled ? ids_field(record, "labels", place, kIgnoreLabel) : pair.input_ids;
+    pair.labels = given(record, "labels") ? ids_field(record, "labels", place, kIgnoreLabel) : pair.input_ids;
+    if (!given(record, "labels")) // an image is no target
+        std::replace(pair.labels.begin(), pair.labels.end(), kImageId, kIgnoreLabel);
     if (pair.labels.size() != pair.input_ids.size())
         throw Error::data(place, ": labels: expected as many as there are input_ids (", pair.input_ids.size(),
                           "), got ", pair.labels.size());
@@ -65,27 +77,81 @@ std::vector<Turn> turns_field(const json& record, const std::string& place) {
     return turns;
 }
 
+// LLaVA: a message's images stand in front of its text, a line each.
+std::string images_in_front(const std::string& text) {
+    std::string marks;
+    for (size_t at = 0; (at = text.find(kImageWord, at)) != std::string::npos; at += kImageWord.size())
+        marks += kImageWord + "\n";
+    return marks.empty() ? text : trim(marks + trim(replace_all(text, kImageWord, "")));
+}
+
+// LLaVA's turns [{from: human | gpt, value}]: what stands before the first human turn goes, and so does an
+// unanswered end.
+std::vector<Turn> conversation_turns(const json& record, const std::string& place) {
+    const json& said = record.at("conversations");
+    if (!said.is_array() || said.empty())
+        throw Error::data(place, ": conversations: expected an array of {from, value}, got ",
+                          said.is_array() ? "an empty one" : json_kind(said));
+    std::vector<Turn> turns;
+    for (size_t i = 0; i < said.size(); ++i) {
+        const std::string at = cat(place, ": conversations[", i, "]");
+        if (!said[i].is_object()) throw Error::data(at, ": expected {from, value}, got ", json_kind(said[i]));
+        const std::string from = string_field(said[i], "from", at);
+        const bool human = from == "human" || from == "user";
+        if (!human && from != "gpt" && from != "assistant" && from != "system")
+            throw Error::data(at, ": from: expected human or gpt, got \"", from, "\"");
+        const std::string role = human ? "user" : from == "system" ? "system" : "assistant";
+        const std::string text = string_field(said[i], "value", at);
+        if (turns.empty() && role == "assistant") continue;
+        turns.push_back({role, has_images(record) ? images_in_front(text) : text});
+    }
+    while (!turns.empty() && turns.back().role != "assistant") turns.pop_back();
+    return turns;
+}
+
+// The files of `image` (one, or a list) or `images`: from the data file's folder, else below data_dir, unless
+// absolute. Files that are not there are added to `missing`.
+std::vector<std::string> image_files(const json& record, const std::string& path, const std::string& data_dir,
+                                     const std::string& place, std::vector<std::string>& missing) {
+    const char* field = given(record, "image") ? "image" : "images";
+    json names = record[field];
+    if (names.is_string()) names = json::array({names});
+    if (!names.is_array())
+        throw Error::data(place, ": ", field, ": expected a file or a list of files, got ", json_kind(names));
+    std::vector<std::string> out;
+    for (const json& name : names) {
+        if (!name.is_string())
+            throw Error::data(place, ": ", field, ": expected files, got ", json_kind(name));
+        const std::filesystem::path file = name.get<std::string>();
+        std::string found = (std::filesystem::path(path).parent_path() / file).string();
+        if (!exists(found) && !data_dir.empty())
+            if (const std::string other = (data_dir / file).string(); exists(other)) found = other;
+        if (!exists(found) || is_folder(found)) missing.push_back(cat(place, ": ", file.string()));
+        out.push_back(found);
+    }
+    return out;
+}
+
 // What any record may bear beside its text: features (a file, from the data file's folder unless absolute)
 // with n_images, weight and loss_mean (tokens | example).
 void read_extras(const json& record, const std::string& path, const std::string& place, TrainingPair& pair) {
-    auto given = [&](const char* field) { return record.contains(field) && !record[field].is_null(); };
-    if (given("features")) {
+    if (given(record, "features")) {
         const std::filesystem::path features = string_field(record, "features", place);
         pair.media.features = (std::filesystem::path(path).parent_path() / features).string();
     }
-    if (given("n_images")) {
+    if (given(record, "n_images")) {
         const json& count = record["n_images"];
         if (!count.is_number_integer() || count.get<double>() < 1 || count.get<double>() > 1024)
             throw Error::data(place, ": n_images: expected an integer in [1, 1024], got ", count.dump());
         pair.media.n_images = count.get<int64_t>();
     }
-    if (given("weight")) {
+    if (given(record, "weight")) {
         const json& weight = record["weight"];
         if (!weight.is_number() || !(weight.get<double>() >= 0) || weight.get<double>() > 1e6)
             throw Error::data(place, ": weight: expected a number of at least 0, got ", weight.dump());
         pair.weight = weight.get<double>();
     }
-    if (given("loss_mean")) {
+    if (given(record, "loss_mean")) {
         const std::string mean = string_field(record, "loss_mean", place);
         if (mean != "tokens" && mean != "example")
             throw Error::data(place, ": loss_mean: expected tokens or example, got \"", mean, "\"");
@@ -112,6 +178,8 @@ public:
         size_t before = out.size();
         if (record.contains("input_ids")) {
             out.push_back(ids_pair(record, place));
+        } else if (record.contains("conversations")) {
+            out.push_back(visual_conversation(record, place));
         } else if (record.contains("messages")) {
             out.push_back(conversation(turns_field(record, place)));
         } else if (record.contains("completion")) {
@@ -128,7 +196,8 @@ public:
             for (const auto& [key, value] : record.items()) keys.push_back(key);
             throw Error::data(
                 place,
-                ": expected instruction and output, prompt and completion, messages, or input_ids; "
+                ": expected instruction and output, prompt and completion, messages, conversations, or "
+                "input_ids; "
                 "got the keys ",
                 keys.empty() ? std::string("(none)") : join(keys, ", "));
         }
@@ -179,6 +248,17 @@ private:
         return pair;
     }
 
+    // Every answer is a target. A conversation without any is a row without targets, which training drops and
+    // counts.
+    TrainingPair visual_conversation(const json& record, const std::string& place) const {
+        const std::vector<Turn> turns = conversation_turns(record, place);
+        TrainingPair pair;
+        pair.pieces = (chat_ ? *chat_ : find_template("vicuna_v1")).pieces(turns);
+        if (pair.pieces.empty())
+            pair.pieces = {{has_images(record) ? kImageWord : std::string(" "), false, false}};
+        return pair;
+    }
+
     void instances(const json& record, const std::string& place, std::vector<TrainingPair>& out) const {
         const json& all = record["instances"];
         if (!all.is_array()) throw Error::data(place, ": instances: expected an array, got ", json_kind(all));
@@ -201,12 +281,17 @@ private:
 std::vector<TrainingPair> read_training_file(const std::string& path, const TrainingTemplates& templates) {
     TrainingReader reader(templates);
     std::vector<TrainingPair> out;
+    std::vector<std::string> missing;
     for_each_record(path, [&](size_t number, const json& record) {
         try {
             const size_t before = out.size();
             reader.read(record, record_place(path, number), out);
-            for (size_t i = before; i < out.size(); ++i)
+            for (size_t i = before; i < out.size(); ++i) {
                 read_extras(record, path, record_place(path, number), out[i]);
+                if (has_images(record))
+                    out[i].media.images =
+                        image_files(record, path, templates.data_dir, record_place(path, number), missing);
+            }
         } catch (const Error& error) { // of a chat template, which knows no file
             std::string place = record_place(path, number);
             if (starts_with(error.what(), place)) throw;
@@ -214,6 +299,12 @@ std::vector<TrainingPair> read_training_file(const std::string& path, const Trai
         }
         return true;
     });
+    if (!missing.empty()) {
+        const size_t count = missing.size();
+        missing.resize(std::min<size_t>(count, 5));
+        throw Error::data(path, ": expected the images of its records beside it or below data_dir, ", count,
+                          " are missing: ", join(missing, "; "), count > 5 ? "; …" : "");
+    }
     return out;
 }
 

@@ -20,5 +20,7 @@ if(TARGET dora-bench)
         dorabench_program_test(trackers trackers end_to_end/trackers_test.py $<TARGET_FILE:dora-bench>
             ${CMAKE_SOURCE_DIR}/.venv-peers/bin/python)
         dorabench_program_test(slurm slurm slurm/slurm_test.py $<TARGET_FILE:dora-bench>)
+        add_test(NAME end_to_end_llava COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_SOURCE_DIR}/tests/end_to_end/llava_test.py $<TARGET_FILE:dora-bench>)
+        set_tests_properties(end_to_end_llava PROPERTIES TIMEOUT 900)
     endif()
 endif()

@@ -1,5 +1,4 @@
 #include "backends/llava/images.h"
-#include "backends/media/media.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
@@ -10,7 +9,6 @@
 namespace dorabench {
 namespace {
 
-constexpr size_t kMostBytes = size_t(256) << 20; // of one image file
 constexpr size_t kEncodedTogether = 8;
 
 } // namespace
@@ -35,9 +33,10 @@ void FeatureCache::put(const std::string& key, const at::Tensor& features) {
     }
 }
 
-at::Tensor ImageFeatures::pixels(const std::string& file) const {
+at::Tensor ImageFeatures::pixels(const std::string& file) const { return pixels(PictureReader().read(file)); }
+
+at::Tensor ImageFeatures::pixels(const Image& image) const {
     const int side = static_cast<int>(tower_->image_size());
-    const Image image = media_library().decode_image(read_file(file, kMostBytes), file, MediaLimits());
     const std::vector<float> values = normalise(
         options_.processing == "pad" ? clip_pad(image, side) : clip_crop(image, side), kClipMean, kClipStd);
     at::Tensor out = at::empty({3, side, side}, at::kFloat);
@@ -45,7 +44,10 @@ at::Tensor ImageFeatures::pixels(const std::string& file) const {
     return out;
 }
 
-const std::string& ImageFeatures::hash_of(const std::string& file) {
+std::string ImageFeatures::hash_of(const std::string& name) {
+    const PictureName picture = parse_picture(name);
+    if (picture.kind == PictureName::Kind::data) return sha256_hex(name);
+    const std::string& file = picture.path;
     std::error_code missing;
     const auto size = std::filesystem::file_size(file, missing);
     if (missing) throw Error::data(file, ": the image cannot be read: ", missing.message());
@@ -53,13 +55,17 @@ const std::string& ImageFeatures::hash_of(const std::string& file) {
     Stamp& stamp = stamps_[file];
     if (stamp.hash.empty() || stamp.size != static_cast<int64_t>(size) || stamp.changed != changed)
         stamp = {static_cast<int64_t>(size), static_cast<int64_t>(changed), sha256_file(file)};
-    return stamp.hash;
+    return picture.kind == PictureName::Kind::frame ? stamp.hash + name.substr(file.size()) : stamp.hash;
 }
 
 at::Tensor ImageFeatures::encode(const std::vector<std::string>& files) {
     std::vector<at::Tensor> each(files.size());
+    for (size_t i = 0; i < files.size(); ++i) // frames of one video in one pass
+        if (parse_picture(files[i]).kind == PictureName::Kind::frame)
+            each[i] = pixels(reader_.read(files[i]));
     at::parallel_for(0, static_cast<int64_t>(files.size()), 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) each[i] = pixels(files[i]);
+        for (int64_t i = begin; i < end; ++i)
+            if (!each[i].defined()) each[i] = pixels(files[i]);
     });
     encoded_ += static_cast<int64_t>(files.size());
     const at::Tensor batch = at::stack(each);

@@ -2,6 +2,7 @@
 // Images to features: decoded, preprocessed as CLIP expects (padded to a square or cropped), encoded by the
 // frozen image encoder. What was computed is kept by the file's content, so that a picture is encoded once
 // however many requests, epochs and paths ask for it; the least recently used go when the bound is reached.
+#include "backends/llava/pictures.h"
 #include "backends/vision/clip.h"
 #include <functional>
 #include <list>
@@ -40,13 +41,14 @@ public:
     ImageFeatures(std::unique_ptr<ClipVision> tower, ImageOptions options)
         : tower_(std::move(tower)), options_(std::move(options)), cache_(options_.cache_bytes) {}
     using Transform = std::function<at::Tensor(const at::Tensor&)>;
-    // Features of each file, [P, width] each. after (may be empty): applied to [n, P, feature_size], and what
-    // it gives is what is kept, under `variant`. No gradients. Error::data names a file that is missing,
-    // damaged or no image.
+    // Features of each file (or what else pictures.h reads), [P, width] each. after (may be empty): applied
+    // to [n, P, feature_size], and what it gives is what is kept, under `variant`. No gradients. Error::data
+    // names a file that is missing, damaged or no image.
     std::vector<at::Tensor> get(std::span<const std::string> files, const std::string& variant,
                                 const Transform& after);
     // Preprocessed pixels [3, S, S], float32.
     at::Tensor pixels(const std::string& file) const;
+    at::Tensor pixels(const Image& image) const;
     const ClipVision& tower() const { return *tower_; }
     const FeatureCache& cache() const { return cache_; }
     int64_t encoded() const { return encoded_; } // images that went through the encoder
@@ -56,12 +58,13 @@ private:
         int64_t size = 0, changed = 0;
         std::string hash;
     };
-    const std::string& hash_of(const std::string& file);
+    std::string hash_of(const std::string& name);
     at::Tensor encode(const std::vector<std::string>& files);
 
     std::unique_ptr<ClipVision> tower_;
     ImageOptions options_;
     FeatureCache cache_;
+    PictureReader reader_;
     std::unordered_map<std::string, Stamp> stamps_; // a file that has not changed is not hashed again
     int64_t encoded_ = 0;
 };

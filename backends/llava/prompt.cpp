@@ -74,6 +74,41 @@ Marked take_text(const TrainingPair& pair, const EncodeOptions& options, const L
     return out;
 }
 
+// A conversation; what does not fit goes from its end, as LLaVA cuts it, and an image that does not fit takes
+// the row along: its marks are then fewer than its images.
+EncodedExample take_pieces(const TrainingPair& pair, const EncodeOptions& options,
+                           const LlavaVocabulary& vocabulary) {
+    const bool images = !pair.media.images.empty(); // without any, "<image>" is text like any other
+    PieceRow row = encode_pieces(
+        pair.pieces,
+        [&](const std::string& text, bool special) {
+            return images ? marked_text(text, special, vocabulary, pair.source)
+                          : need_tokenizer(vocabulary.words, pair.source).encode(text, special);
+        },
+        options.train_on_inputs);
+    check_images(row.ids, pair.media, pair.source);
+    std::replace(row.labels.begin(), row.labels.end(), kImageMark, kIgnoreLabel);
+    EncodedExample out;
+    int64_t length = 0;
+    size_t kept = 0;
+    while (kept < row.ids.size()) {
+        length += row.ids[kept] == kImageMark ? vocabulary.patches : 1;
+        if (length > options.max_length) break;
+        ++kept;
+    }
+    const auto rest = row.ids.begin() + static_cast<std::ptrdiff_t>(kept);
+    out.lost_target = std::find(rest, row.ids.end(), kImageMark) != row.ids.end();
+    out.cut_tokens = row.ids.end() - rest;
+    const int64_t eos = vocabulary.words.eos;
+    const bool ended = !row.ids.empty() && row.ids.back() == eos;
+    row.ids.resize(kept), row.labels.resize(kept);
+    if (eos >= 0 && !ended && out.cut_tokens == 0 && length < options.max_length)
+        row.ids.push_back(eos), row.labels.push_back(eos);
+    out.input_ids = std::move(row.ids);
+    out.labels = std::move(row.labels);
+    return out;
+}
+
 } // namespace
 
 int64_t ImageBook::slot(const std::string& file) {
@@ -183,19 +218,23 @@ void append_codes(const Ids& marked, size_t begin, size_t end, const std::vector
 
 EncodedExample encode_llava(const TrainingPair& pair, const EncodeOptions& options,
                             const LlavaVocabulary& vocabulary) {
-    const bool ready = !pair.input_ids.empty() || !pair.labels.empty();
-    Marked marked = ready ? take_ids(pair, vocabulary) : take_text(pair, options, vocabulary);
-    check_images(marked.ids, pair.media, pair.source);
     EncodedExample out;
+    if (!pair.pieces.empty()) {
+        out = take_pieces(pair, options, vocabulary);
+    } else {
+        const bool ready = !pair.input_ids.empty() || !pair.labels.empty();
+        Marked marked = ready ? take_ids(pair, vocabulary) : take_text(pair, options, vocabulary);
+        check_images(marked.ids, pair.media, pair.source);
+        out.cut_tokens = cut_text(marked.ids, &marked.labels, marked.prompt, options.max_length, vocabulary);
+        out.input_ids = std::move(marked.ids);
+        out.labels = std::move(marked.labels);
+    }
     out.media = pair.media;
     out.weight = pair.weight;
-    out.cut_tokens = cut_text(marked.ids, &marked.labels, marked.prompt, options.max_length, vocabulary);
-    out.input_ids = std::move(marked.ids);
-    out.labels = std::move(marked.labels);
     // a label of the first token is no target: nothing precedes it
     const bool target = std::any_of(out.labels.begin() + std::min<size_t>(1, out.labels.size()),
                                     out.labels.end(), [](int64_t label) { return label >= 0; });
-    out.lost_target = !target || expanded_length(out.input_ids, vocabulary.patches) > options.max_length;
+    out.lost_target |= !target || expanded_length(out.input_ids, vocabulary.patches) > options.max_length;
     return out;
 }
 

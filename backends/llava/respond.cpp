@@ -3,7 +3,6 @@
 #include "backends/llava/backend.h"
 #include "backends/nn/generation_defaults.h"
 #include "harness/base/error.h"
-#include "harness/base/files.h"
 #include <algorithm>
 #include <numeric>
 
@@ -41,7 +40,7 @@ LlavaBackend::Prompt LlavaBackend::prepare(const Request& request, int64_t new_t
     check_images(marked, request.media, what);
     check_ids(prompt.continuation, words.words.size, what + ": continuation");
     for (const std::string& file : request.media.images)
-        if (!exists(file)) throw Error::data(what, ": image ", file, " does not exist");
+        if (!picture_exists(file)) throw Error::data(what, ": image ", file, " does not exist");
     const int64_t start = words.words.bos >= 0 || !scored ? words.words.bos : words.words.eos;
     if (marked.empty() && start < 0)
         throw Error::data(

@@ -21,6 +21,27 @@ EncodedExample take_ids(const TrainingPair& pair, const CausalVocabulary& vocabu
     return out;
 }
 
+EncodedExample take_pieces(const TrainingPair& pair, const EncodeOptions& options,
+                           const CausalVocabulary& vocabulary) {
+    const Tokenizer& tokenizer = need_tokenizer(vocabulary, pair.source);
+    PieceRow row = encode_pieces(
+        pair.pieces, [&](const std::string& text, bool special) { return tokenizer.encode(text, special); },
+        options.train_on_inputs);
+    check_ids(row.ids, vocabulary.size, pair.source + ": the tokenizer's ids");
+    EncodedExample out;
+    out.cut_tokens = std::max<int64_t>(0, static_cast<int64_t>(row.ids.size()) - options.max_length);
+    const bool ended = !row.ids.empty() && row.ids.back() == vocabulary.eos;
+    if (vocabulary.eos >= 0 && !ended && static_cast<int64_t>(row.ids.size()) < options.max_length) {
+        row.ids.push_back(vocabulary.eos);
+        row.labels.push_back(vocabulary.eos);
+    }
+    row.ids.resize(row.ids.size() - static_cast<size_t>(out.cut_tokens));
+    row.labels.resize(row.ids.size());
+    out.input_ids = std::move(row.ids);
+    out.labels = std::move(row.labels);
+    return out;
+}
+
 struct Encoded {
     EncodedExample example;
     int64_t prompt = 0; // leading tokens that are the prompt's
@@ -68,6 +89,41 @@ int64_t cut_left(Ids& ids, int64_t most, int64_t bos) {
     return extra;
 }
 
+PieceRow encode_pieces(const std::vector<TextPiece>& pieces, const EncodeText& encode, bool train_on_inputs) {
+    PieceRow out;
+    std::string text; // since the last mark, which stands at its beginning
+    bool first = true;
+    size_t begin = 0; // piece
+    auto flush = [&](size_t end) {
+        std::string head = text;
+        for (size_t i = begin; i < end; ++i) text += pieces[i].text;
+        const Ids whole = encode(text, first);
+        size_t from = first ? 0 : 1; // the mark in front is there already
+        for (size_t i = begin; i < end; ++i) {
+            head += pieces[i].text;
+            const bool joined = i + 1 < end && pieces[i + 1].target == pieces[i].target;
+            if (joined) continue;
+            const size_t to =
+                i + 1 == end ? whole.size() : std::clamp(encode(head, first).size(), from, whole.size());
+            const bool bears = pieces[i].target || train_on_inputs;
+            for (; from < to; ++from) {
+                out.ids.push_back(whole[from]);
+                out.labels.push_back(bears ? whole[from] : kIgnoreLabel);
+            }
+        }
+        begin = end;
+    };
+    for (size_t i = 0; i < pieces.size(); ++i) {
+        const bool last = i + 1 == pieces.size();
+        const bool divides = pieces[i].mark && !last && encode(pieces[i].text, false).size() == 1;
+        if (!divides && !last) continue;
+        flush(i + 1);
+        text = pieces[i].text;
+        first = false;
+    }
+    return out;
+}
+
 EncodedExample encode_causal(const TrainingPair& pair, const EncodeOptions& options,
                              const CausalVocabulary& vocabulary) {
     if (!pair.media.empty())
@@ -75,7 +131,9 @@ EncodedExample encode_causal(const TrainingPair& pair, const EncodeOptions& opti
             pair.source,
             ": expected text alone, got images, video or features, which this backbone does not read");
     Encoded encoded;
-    if (!pair.input_ids.empty() || !pair.labels.empty()) {
+    if (!pair.pieces.empty()) {
+        encoded.example = take_pieces(pair, options, vocabulary);
+    } else if (!pair.input_ids.empty() || !pair.labels.empty()) {
         encoded.example = take_ids(pair, vocabulary);
         const auto& labels = encoded.example.labels;
         encoded.prompt =

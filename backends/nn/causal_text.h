@@ -3,6 +3,7 @@
 // continuation.
 #include "backends/io/tokenizer.h"
 #include "harness/api/types.h"
+#include <functional>
 
 namespace dorabench {
 
@@ -15,10 +16,21 @@ struct CausalVocabulary {
 
 // Prompt and target are encoded together (as LLM-Adapters and alpaca-lora do), the end token added where
 // there is room; without train_on_inputs the tokens of the prompt alone bear no loss. Too long a row loses
-// the left of its prompt (a leading BOS stays); where the target itself does not fit, lost_target is set.
+// the left of its prompt (a leading BOS stays); where the target itself does not fit, lost_target is set. A
+// conversation in pieces loses its end instead, as its trainers cut it.
 // Labels are aligned with input_ids, unshifted.
 EncodedExample encode_causal(const TrainingPair& pair, const EncodeOptions& options,
                              const CausalVocabulary& vocabulary);
+
+// Text with several targets. What stands between two marks (the tokens that end a turn) is encoded as one
+// text behind the first of them, and a piece ends where the encoding of everything up to it ends: so the
+// targets of a conversation are the tokens behind "ASSISTANT:" up to and with the end mark, as the chat
+// models' trainers mask them. encode: a text's ids, with the special tokens that begin a text or without.
+struct PieceRow {
+    Ids ids, labels;
+};
+using EncodeText = std::function<Ids(const std::string& text, bool special)>;
+PieceRow encode_pieces(const std::vector<TextPiece>& pieces, const EncodeText& encode, bool train_on_inputs);
 
 // Labels that bear loss behind the shift by one: the first of each packed document is nobody's target.
 double causal_loss_weight(const EncodedExample& example);

@@ -30,6 +30,10 @@ void check_labels(const Ids& labels, int64_t vocab, const std::string& source) {
 
 EncodedExample encode_bart(const TrainingPair& pair, const EncodeOptions& options, const BartVocabulary& v) {
     const BartConfig& c = *v.config;
+    if (!pair.pieces.empty())
+        throw Error::data(pair.source,
+                          ": expected one source and one target, got a conversation of several, which "
+                          "this backbone does not read");
     EncodedExample out;
     out.media = pair.media;
     out.weight = pair.weight;

@@ -81,6 +81,7 @@ struct TrainSettings {
     double max_grad_norm = 1.0;
     int64_t max_length = 256;
     bool gradient_checkpointing = false, packing = false, shuffle = true;
+    std::string sampler = "random"; // random | group_by_length | group_by_modality_length
     int64_t save_every = 500, evaluate_every = 0;
 };
 

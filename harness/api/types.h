@@ -24,10 +24,18 @@ struct Media {
 // (VL-T5's tasks), or each of its tokens counts as one (HF's mean). automatic: the backend's rule.
 enum class LossMean { automatic, tokens, example };
 
+// A stretch of a training text, of which some bear loss: a conversation's turns.
+struct TextPiece {
+    std::string text;
+    bool target = false;
+    bool mark = false; // the special token that ends a turn: what follows is encoded on its own
+};
+
 // One training example as text (or as ready-made ids): what a task or a data file gives.
 struct TrainingPair {
     std::string id;
     std::string prompt, target;
+    std::vector<TextPiece> pieces; // a text of several targets, in order; then prompt and target are empty
     Ids input_ids, labels; // ready-made; then prompt and target are empty
     Media media;
     double weight = 1;  // of this example's loss (VQA soft scores)

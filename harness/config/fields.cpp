@@ -120,6 +120,10 @@ void visit_train(Fields& f, TrainSettings& s) {
     f.field("gradient_checkpointing", s.gradient_checkpointing, {.help = "less memory, more time"});
     f.field("packing", s.packing, {.help = "several examples a row"});
     f.field("shuffle", s.shuffle, {.help = "a new order every epoch"});
+    f.field(
+        "sampler", s.sampler,
+        {.help = "rows of like length (HF's) or of one kind, with images or without (LLaVA's), in a batch",
+         .choices = {"random", "group_by_length", "group_by_modality_length"}});
     f.field("save_every", s.save_every, {.help = "steps; 0: never", .at_least = 0});
     f.field("evaluate_every", s.evaluate_every, {.help = "steps; 0: never", .at_least = 0});
     f.end();

@@ -5,9 +5,27 @@
 // epoch has one entry for every batch of every source, shuffled (VL-Adapter's multitask loader).
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace dorabench {
+
+//
+// The sampler decides what a source's batches are made of:
+//   random                      shuffled rows
+//   group_by_length             as HF's LengthGroupedSampler: shuffled rows in stretches of up to 50 batches,
+//   each stretch
+//                               by falling length, the longest row of all in front (a lack of memory shows at
+//                               once)
+//   group_by_modality_length    as LLaVA's: rows with images and rows without are shuffled apart, a batch is
+//   of one
+//                               kind, and what is left of both makes up the last batches. LLaVA sorts each
+//                               batch by length, too, to share it out among devices; here the trainer sorts
+//                               by its micro-batches.
+struct RowShape {
+    int64_t length = 0; // ids; an image counts 128, as in LLaVA's lengths
+    bool images = false;
+};
 
 class Batcher {
 public:
@@ -16,13 +34,17 @@ public:
         std::vector<int64_t> batch_size_of; // per source; 0 or absent: batch_size
         bool shuffle = true;                // false: the data's order, source after source
         uint64_t seed = 0;
+        std::string sampler = "random";
+        std::vector<RowShape> shapes; // one per row, read by the other samplers
     };
+    // Error::config for a sampler that does not go with shuffle: false or has no shapes.
     Batcher(const std::vector<int>& source_of /* one per row */, Options options);
     int64_t batches_per_epoch() const { return batches_per_epoch_; }
     std::vector<int64_t> batch(int64_t step); // row numbers
 
 private:
     void make_epoch(int64_t epoch);
+    std::vector<int64_t> order(size_t source, class Rng& rng, size_t& whole) const;
     int64_t batch_size(size_t source) const;
 
     Options options_;

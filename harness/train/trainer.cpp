@@ -45,6 +45,15 @@ TrainingRows validation_rows(const Backend& backend, const TrainingData& data, T
     return data.validation.empty() ? TrainingRows{} : prepare_rows(backend, data.validation, {}, settings);
 }
 
+std::vector<RowShape> row_shapes(const TrainingRows& rows) {
+    std::vector<RowShape> out;
+    for (const EncodedExample* row : rows.rows) {
+        const auto images = int64_t(row->media.images.size());
+        out.push_back({int64_t(row->input_ids.size()) + 128 * images, images > 0});
+    }
+    return out;
+}
+
 at::Device device_of(AdapterSet& adapter) {
     const auto tensors = adapter.trainable();
     if (tensors.empty())
@@ -63,7 +72,8 @@ Trainer::Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& set
       peers_(peers && peers->size() > 1 ? peers : nullptr), writes_(!peers_ || peers_->rank() == 0),
       rows_(prepare_rows(backend, data.train, data.source_of, settings)),
       validation_(validation_rows(backend, data, settings)),
-      batcher_(rows_.source_of, {settings.batch_size, data.batch_size_of, settings.shuffle, seed}),
+      batcher_(rows_.source_of, {settings.batch_size, data.batch_size_of, settings.shuffle, seed,
+                                 settings.sampler, row_shapes(rows_)}),
       optimizer_(adapter.trainable(), settings), liveness_(optimizer_.tensors()),
       total_(total_steps_of(settings, batcher_.batches_per_epoch())),
       checkpoints_(folder, fingerprint(data)) {
@@ -71,7 +81,8 @@ Trainer::Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& set
         log::warning(rows_.dropped, " of ", data.train.size(),
                      " training rows are left without a target and dropped");
     if (rows_.cut > 0)
-        log::info(rows_.cut, " training rows have a prompt cut to ", settings.max_length, " tokens");
+        log::info(rows_.cut, " training rows are cut to ", settings.max_length,
+                  " tokens (prompts on the left, conversations of several turns at their end)");
 }
 
 // What must be equal for a checkpoint to be continued.
@@ -83,6 +94,7 @@ std::string Trainer::fingerprint(const TrainingData& data) const {
          << settings_.warmup_ratio << ' ' << settings_.beta1 << ' ' << settings_.beta2 << ' ' << settings_.eps
          << ' ' << settings_.weight_decay << ' ' << settings_.max_grad_norm << ' ' << settings_.shuffle << ' '
          << settings_.evaluate_every << '\n';
+    if (settings_.sampler != "random") text << settings_.sampler << '\n';
     for (int64_t size : data.batch_size_of) text << size << ' ';
     for (size_t i = 0; i < optimizer_.tensors().size(); ++i)
         text << '\n'

@@ -57,15 +57,6 @@ std::string option_text(const std::string& answer, const std::map<std::string, s
     return found;
 }
 
-int64_t index_of(const DelimitedTable& table, size_t row) {
-    const std::string& text = table.cell(row, "index");
-    int64_t index = -1;
-    auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), index);
-    if (status != std::errc() || end != text.data() + text.size() || index < 0)
-        throw Error::data(table.place(row), ": index: a whole number expected, got \"", text, "\"");
-    return index;
-}
-
 struct Question {
     bool every = true, first = false, has_first = false;
     std::string category, group;
@@ -79,20 +70,55 @@ std::string mmbench_option(const std::string& answer, const std::map<std::string
     return "";
 }
 
+int64_t mmbench_index(const std::string& text, const std::string& place) {
+    int64_t index = -1;
+    auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), index);
+    if (status != std::errc() || end != text.data() + text.size() || index < 0)
+        throw Error::data(place, ": index: a whole number expected, got \"", text, "\"");
+    return index;
+}
+
+MetricValues mmbench_values(const std::vector<MmbenchAnswer>& answers, const std::string& where) {
+    std::map<int64_t, Question> questions;
+    for (const MmbenchAnswer& answer : answers) {
+        Question& question = questions[answer.index % kRotation];
+        question.every = question.every && answer.right;
+        if (answer.index >= kRotation) continue;
+        question.first = answer.right;
+        question.has_first = true;
+        question.category = answer.category;
+        question.group = answer.group;
+    }
+    std::map<std::string, std::vector<double>> scores;
+    for (const auto& [index, question] : questions) {
+        if (!question.has_first)
+            throw Error::data(where, ": the first rotation of every question expected, ", index, " has none");
+        scores["circular"].push_back(question.every);
+        scores["vanilla"].push_back(question.first);
+        if (!question.category.empty()) scores["category." + question.category].push_back(question.every);
+        if (!question.group.empty()) scores["l2-category." + question.group].push_back(question.every);
+    }
+    MetricValues out;
+    for (const auto& [name, values] : scores) out[name] = mean_measurement(values);
+    return out;
+}
+
 MetricValues mmbench_metric(const std::string& references, const std::string& predictions) {
     const DelimitedTable table = read_table(references, '\t');
     const DelimitedTable answer_table = predictions == references ? table : read_table(predictions, '\t');
     Texts answers;
     for (size_t row = 0; row < answer_table.rows(); ++row)
         if (!answers
-                 .emplace(std::to_string(index_of(answer_table, row)), answer_table.cell(row, "prediction"))
+                 .emplace(
+                     std::to_string(mmbench_index(answer_table.cell(row, "index"), answer_table.place(row))),
+                     answer_table.cell(row, "prediction"))
                  .second)
             throw Error::data(answer_table.place(row),
                               ": one row an index expected, this one stands here a second time");
-    std::map<int64_t, Question> questions;
+    std::vector<MmbenchAnswer> marked;
     std::vector<std::string> ids;
     for (size_t row = 0; row < table.rows(); ++row) {
-        const int64_t index = index_of(table, row);
+        const int64_t index = mmbench_index(table.cell(row, "index"), table.place(row));
         ids.push_back(std::to_string(index));
         auto found = answers.find(ids.back());
         if (found == answers.end()) continue; // reported below, together
@@ -104,31 +130,15 @@ MetricValues mmbench_metric(const std::string& references, const std::string& pr
         if (!options.count(gold))
             throw Error::data(table.place(row), ": answer: the letter of an option expected, got \"", gold,
                               "\"");
-        const bool right = mmbench_option(found->second, options) == gold;
-        Question& question = questions[index % kRotation];
-        question.every = question.every && right;
-        if (index < kRotation) {
-            question.first = right;
-            question.has_first = true;
-            if (table.has("category")) question.category = table.cell(row, "category");
-            if (table.has("l2-category")) question.group = table.cell(row, "l2-category");
-        }
+        auto text = [&](const char* column) {
+            return table.has(column) ? table.cell(row, column) : std::string();
+        };
+        marked.push_back(
+            {index, mmbench_option(found->second, options) == gold, text("category"), text("l2-category")});
     }
     if (ids.empty()) throw Error::data(references, ": rows expected, there are none");
     expect_same_ids(ids, references, answers, predictions);
-    std::map<std::string, std::vector<double>> scores;
-    for (const auto& [index, question] : questions) {
-        if (!question.has_first)
-            throw Error::data(references, ": the first rotation of every question expected, ", index,
-                              " has none");
-        scores["circular"].push_back(question.every);
-        scores["vanilla"].push_back(question.first);
-        if (!question.category.empty()) scores["category." + question.category].push_back(question.every);
-        if (!question.group.empty()) scores["l2-category." + question.group].push_back(question.every);
-    }
-    MetricValues out;
-    for (const auto& [name, values] : scores) out[name] = mean_measurement(values);
-    return out;
+    return mmbench_values(marked, references);
 }
 
 } // namespace dorabench

@@ -21,11 +21,7 @@ namespace {
 
 constexpr std::array<const char*, 5> kNames = {"accuracy", "precision", "recall", "f1", "yes_ratio"};
 
-struct Item {
-    bool yes = false, says_yes = false;
-};
-
-std::vector<Item> read_items(const std::string& references, const std::string& predictions) {
+std::vector<PopeItem> read_items(const std::string& references, const std::string& predictions) {
     const nlohmann::json reference_json = read_json(references), prediction_json = read_json(predictions);
     const auto questions = Record(reference_json, references).items(),
                answers = Record(prediction_json, predictions).items();
@@ -33,7 +29,7 @@ std::vector<Item> read_items(const std::string& references, const std::string& p
         throw Error::data(predictions, ": ", questions.size(), " answers expected, as many as ", references,
                           " has questions, got ", answers.size());
     if (questions.empty()) throw Error::data(references, ": questions expected, there are none");
-    std::vector<Item> out;
+    std::vector<PopeItem> out;
     for (size_t i = 0; i < questions.size(); ++i) {
         std::string label = questions[i].text("label");
         if (label != "yes" && label != "no")
@@ -50,7 +46,7 @@ std::vector<Item> read_items(const std::string& references, const std::string& p
 
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
-std::vector<Measurement> measure(const std::vector<Item>& items) {
+std::vector<Measurement> measure(const std::vector<PopeItem>& items) {
     return bootstrap_measurements(items.size(), [&](const std::vector<uint32_t>& times) {
         double tp = 0, fp = 0, tn = 0, fn = 0;
         for (size_t i = 0; i < items.size(); ++i) {
@@ -86,26 +82,23 @@ bool pope_says_yes(const std::string& answer) {
     return true;
 }
 
-MetricValues pope_metric(const std::string& references, const std::string& predictions) {
+MetricValues pope_values(const std::map<std::string, std::vector<PopeItem>>& splits) {
     MetricValues out;
-    if (!is_folder(references) && !is_folder(predictions)) {
-        auto measured = measure(read_items(references, predictions));
+    if (splits.size() == 1) {
+        auto measured = measure(splits.begin()->second);
         for (size_t k = 0; k < kNames.size(); ++k) out[kNames[k]] = measured[k];
         return out;
     }
-    if (!is_folder(references) || !is_folder(predictions))
-        throw Error::data(is_folder(references) ? predictions : references,
-                          ": two folders or two files expected, got one of each");
+    const auto count = static_cast<double>(splits.size());
     std::array<double, kNames.size()> variance{};
-    for (const std::string split : {"random", "popular", "adversarial"}) {
-        auto measured =
-            measure(read_items(file_of_split(references, split), file_of_split(predictions, split)));
+    for (const auto& [split, items] : splits) {
+        auto measured = measure(items);
         for (size_t k = 0; k < kNames.size(); ++k) {
             out[split + "." + kNames[k]] = measured[k];
             Measurement& mean = out[kNames[k]];
-            mean.value += measured[k].value / 3;
+            mean.value += measured[k].value / count;
             mean.n += measured[k].n;
-            variance[k] += measured[k].stderr_ * measured[k].stderr_ / 9;
+            variance[k] += measured[k].stderr_ * measured[k].stderr_ / (count * count);
         }
     }
     for (size_t k = 0; k < kNames.size(); ++k) {
@@ -115,6 +108,18 @@ MetricValues pope_metric(const std::string& references, const std::string& predi
         mean.ci_high = mean.value + 1.96 * mean.stderr_;
     }
     return out;
+}
+
+MetricValues pope_metric(const std::string& references, const std::string& predictions) {
+    if (!is_folder(references) && !is_folder(predictions))
+        return pope_values({{"", read_items(references, predictions)}});
+    if (!is_folder(references) || !is_folder(predictions))
+        throw Error::data(is_folder(references) ? predictions : references,
+                          ": two folders or two files expected, got one of each");
+    std::map<std::string, std::vector<PopeItem>> splits;
+    for (const std::string split : {"random", "popular", "adversarial"})
+        splits[split] = read_items(file_of_split(references, split), file_of_split(predictions, split));
+    return pope_values(splits);
 }
 
 } // namespace dorabench

@@ -3,6 +3,8 @@
 #include "tasks/records.h"
 #include "tasks/training_data.h"
 #include "tests/support/paths.h"
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 #include <zlib.h>
 
 namespace dorabench {
@@ -136,7 +138,7 @@ TEST_F(TrainingFile, NamesFileAndRecordOfWhatIsWrong) {
               "bad.json:record 1: instruction: expected a string, got a number");
     EXPECT_EQ(complaint(R"([{"text":"b"}])"),
               "bad.json:record 1: expected instruction and output, prompt and completion, "
-              "messages, or input_ids; got the keys text");
+              "messages, conversations, or input_ids; got the keys text");
     EXPECT_EQ(complaint(R"({"input_ids":[1,-2]})"),
               "bad.json:record 1: input_ids[1]: expected a token id of at least 0, got -2");
     EXPECT_EQ(complaint(R"({"input_ids":[1,2],"labels":[1]})"),
@@ -193,6 +195,73 @@ TEST_F(TrainingFile, ReadsWhatTheFieldPublishes) {
     ASSERT_EQ(mix.size(), 15000u);
     for (const TrainingPair& pair : mix)
         ASSERT_TRUE(pair.target.starts_with("the correct answer is ")) << pair.source;
+}
+
+// LLaVA's conversations against tests/golden/llava (an independent implementation of the same rules).
+class Conversations : public testing::Test {
+protected:
+    std::string put(const std::string& name, const std::string& content) {
+        write_file_atomic(folder / name, content);
+        return folder / name;
+    }
+    test::TempDir folder;
+};
+
+TEST_F(Conversations, EveryAnswerIsATargetAndImagesStandInFront) {
+    put("a.png", ""), put("b.png", "");
+    const std::string file = put("mix.json", read_file(test::golden("llava/conversations.json")));
+    const auto expected = nlohmann::json::parse(read_file(test::golden("llava/expected.json")));
+    const auto pairs = read_training_file(file, {});
+    ASSERT_EQ(pairs.size() * 2, expected.size()); // two lengths each
+    for (size_t i = 0; i < pairs.size(); ++i) {
+        EXPECT_EQ(pairs[i].id, expected[2 * i]["id"]);
+        const auto& pieces = expected[2 * i]["pieces"];
+        ASSERT_EQ(pairs[i].pieces.size(), pieces.size()) << pairs[i].id;
+        for (size_t k = 0; k < pieces.size(); ++k) {
+            EXPECT_EQ(pairs[i].pieces[k].text, pieces[k][0]) << pairs[i].id;
+            EXPECT_EQ(pairs[i].pieces[k].target, pieces[k][1]) << pairs[i].id;
+            EXPECT_EQ(pairs[i].pieces[k].mark, pieces[k][2]) << pairs[i].id;
+        }
+        EXPECT_EQ(pairs[i].media.images.size(), expected[2 * i]["images"].get<size_t>());
+    }
+    EXPECT_EQ(pairs[0].media.images[0], folder / "a.png");
+}
+
+TEST_F(Conversations, ImagesAreLookedForBelowTheDataFolderTooAndMissingOnesAreNamed) {
+    test::TempDir other;
+    write_file_atomic(other / "c.png", "");
+    const std::string file = put("one.json", R"([{"id": 1, "image": "c.png", "conversations": [
+        {"from": "human", "value": "<image>\nwhat?"}, {"from": "gpt", "value": "a cup"}]}])");
+    EXPECT_EQ(read_training_file(file, {"", "", other.path()}).at(0).media.images.at(0), other / "c.png");
+    try {
+        read_training_file(file, {});
+        ADD_FAILURE() << "a missing image was accepted";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::data);
+        EXPECT_THAT(error.what(), testing::HasSubstr("record 1: c.png"));
+    }
+}
+
+TEST_F(Conversations, AnImageAmongReadyMadeIdsIsNoTarget) {
+    put("a.png", "");
+    const auto pairs =
+        read_training_file(put("ids.jsonl", R"({"image": "a.png", "input_ids": [1, -200, 7, 2]})"), {});
+    EXPECT_EQ(pairs.at(0).input_ids, (Ids{1, -200, 7, 2}));
+    EXPECT_EQ(pairs.at(0).labels, (Ids{1, -100, 7, 2}));
+    EXPECT_THROW(read_training_file(put("bare.jsonl", R"({"input_ids": [1, -200, 7]})"), {}), Error);
+}
+
+TEST_F(Conversations, UnansweredEndsAndForeignSpeakersAreMet) {
+    const auto pairs = read_training_file(put("x.json", R"([{"conversations": [
+        {"from": "human", "value": "one?"}, {"from": "gpt", "value": "1"}, {"from": "human", "value": "two?"}]},
+        {"conversations": [{"from": "human", "value": "nobody answers"}]}])"),
+                                          {});
+    ASSERT_EQ(pairs.size(), 2u);
+    EXPECT_EQ(pairs[0].pieces.size(), 2u);
+    for (const TextPiece& piece : pairs[1].pieces) EXPECT_FALSE(piece.target);
+    EXPECT_THROW(
+        read_training_file(put("y.json", R"([{"conversations": [{"from": "robot", "value": "x"}]}])"), {}),
+        Error);
 }
 
 } // namespace

@@ -84,6 +84,32 @@ TEST(Optimizer, TheFirstMatchingGroupGivesRateAndDecay) {
     EXPECT_DOUBLE_EQ(optimizer.weight_decay(1), 0.0);
 }
 
+// LLaVA's recipe: the projector at 2e-5 beside adapters at 2e-4, in both layouts' names. AdamW's first step
+// moves every element by the rate, whatever its gradient.
+TEST(Optimizer, AProjectorLearnsAtItsOwnRate) {
+    Rng rng(4, "projector");
+    const std::vector<TrainableTensor> tensors{
+        {"model.layers.0.self_attn.q_proj.lora_A.weight", "lora_A",
+         random_tensor({3, 5}, 1, rng).set_requires_grad(true)},
+        {"model.mm_projector.0.weight", "base", random_tensor({4, 4}, 1, rng).set_requires_grad(true)},
+        {"multi_modal_projector.linear_2.bias", "base", random_tensor({4}, 1, rng).set_requires_grad(true)}};
+    TrainSettings settings;
+    settings.learning_rate = 2e-4;
+    settings.groups = {
+        {.match = "*projector*", .learning_rate = 2e-5, .learning_rate_ratio = {}, .weight_decay = {}}};
+    std::vector<at::Tensor> before;
+    for (const TrainableTensor& t : tensors) before.push_back(t.tensor.detach().to(at::kDouble).clone());
+    Optimizer optimizer(tensors, settings);
+    set_gradients(tensors, rng);
+    optimizer.step(1);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        const double rate = i == 0 ? 2e-4 : 2e-5;
+        const at::Tensor moved = (tensors[i].tensor.detach().to(at::kDouble) - before[i]).abs();
+        EXPECT_NEAR(moved.max().item<double>(), rate, 3e-7) << tensors[i].name;
+        EXPECT_NEAR(moved.min().item<double>(), rate, 3e-7) << tensors[i].name;
+    }
+}
+
 TEST(Optimizer, ARateRatioMovesItsGroupThatMuchFurther) {
     TrainSettings s = plain();
     s.weight_decay = 0;
