@@ -93,6 +93,10 @@ bool SiteAdapterSet::pissa() const {
 
 void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint64_t seed) {
     const FrozenLinear& base = site.base();
+    if (pissa() && base.packed())
+        throw Error::config("adapter.init pissa takes its start out of the weight, and ", choice.path,
+                            " is quantised (nf4) and cannot be changed; use kaiming or gaussian, or "
+                            "backend.quantization none");
     Entry entry{choice, &site, nullptr, {}, {}, {}, {}};
     AdaptedSite parts;
     parts.scaling = choice.scaling;
@@ -123,9 +127,9 @@ void SiteAdapterSet::add_layer(const SiteChoice& choice, LinearSite& site, uint6
     entries_.push_back(std::move(entry));
 }
 
-// A magnitude starts at the norm of the row as adapted (HF PEFT's choice; equal to the base's where B is zero); on
-// an NF4 base of the dequantised weight, as PEFT's QDoRA, or of the original one, as fsdp_qlora, whose gain then
-// corrects a part of the quantisation's error from the first step on.
+// A magnitude starts at the norm of the row as adapted (HF PEFT's choice; equal to the base's where B is
+// zero); on an NF4 base of the dequantised weight, as PEFT's QDoRA, or of the original one, as fsdp_qlora,
+// whose gain then corrects a part of the quantisation's error from the first step on.
 void SiteAdapterSet::start_magnitudes() {
     at::NoGradGuard no_grad;
     for (Entry& entry : entries_) {
@@ -134,9 +138,10 @@ void SiteAdapterSet::start_magnitudes() {
         const auto& packed = entry.site->base().packed();
         if (packed && settings_.magnitude_from == "original") {
             if (!packed->original_norms.defined())
-                throw Error::config("adapter.magnitude_from original: ", entry.choice.path,
-                                    " comes from a checkpoint that is quantised already, its original norms are "
-                                    "not to be had; give the 16-bit checkpoint, or use dequantized");
+                throw Error::config(
+                    "adapter.magnitude_from original: ", entry.choice.path,
+                    " comes from a checkpoint that is quantised already, its original norms are "
+                    "not to be had; give the 16-bit checkpoint, or use dequantized");
             start = packed->original_norms;
         }
         at::Tensor(entry.layer->parts().magnitude).copy_(start);
@@ -149,7 +154,8 @@ void SiteAdapterSet::train_base(Backend& backend) {
     if (names.empty()) return;
     for (LinearSite* site : backend.sites())
         if (site->base().packed() && names.count(site->path() + ".weight"))
-            throw Error::config("adapter: ", site->path(), ".weight is quantised (nf4) and cannot be trained; leave "
+            throw Error::config("adapter: ", site->path(),
+                                ".weight is quantised (nf4) and cannot be trained; leave "
                                 "it out of train_also, or use backend.quantization none");
     for (NamedTensor& parameter : backend.parameters()) {
         if (!names.count(parameter.name)) continue;

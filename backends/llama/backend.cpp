@@ -34,7 +34,7 @@ std::vector<std::string> names_in_file(const std::string& name) {
 Weights weights_of(const BackendSettings& settings, const LlamaConfig& config, const ModelShapes& shapes,
                    uint64_t seed, PackedWeights& packed) {
     WeightOptions options;
-    options.pack = {&packed, settings.quantization == "nf4", settings.double_quant};
+    options.pack = pack_options(settings, packed);
     options.dtype = parse_dtype(settings.dtype);
     options.device = resolve_device(settings.device);
     if (is_named(settings)) return random_weights(seed, shapes.parameters, options);
@@ -50,8 +50,6 @@ Weights weights_of(const BackendSettings& settings, const LlamaConfig& config, c
 LlamaBackend::LlamaBackend(const BackendSettings& settings, uint64_t seed) {
     if (settings.attention != "sdpa" && settings.attention != "math")
         throw Error::config("backend.attention must be sdpa or math, got \"", settings.attention, "\"");
-    if (settings.quantization != "none" && settings.quantization != "nf4")
-        throw Error::config("backend.quantization must be none or nf4, got \"", settings.quantization, "\"");
     const LlamaConfig config = config_of(settings);
     shapes_ = shapes_of(settings);
     config_text_ = llama_config_json(config, settings.dtype);
@@ -67,7 +65,8 @@ LlamaBackend::LlamaBackend(const BackendSettings& settings, uint64_t seed) {
     if (!tokenizer.empty()) tokenizer_ = load_tokenizer(tokenizer);
     PackedWeights packed;
     const Weights weights = weights_of(settings, config, shapes_, seed, packed);
-    model_ = std::make_unique<LlamaModel>(config, weights, settings.attention == "math", LlamaNames{}, packed);
+    model_ =
+        std::make_unique<LlamaModel>(config, weights, settings.attention == "math", LlamaNames{}, packed);
 }
 
 CausalVocabulary LlamaBackend::vocabulary() const {

@@ -63,14 +63,7 @@ void refuse_unsupported(const ConfigKeys& keys, const std::string& type) {
     if (windowed)
         throw Error::data(where, ": sliding_window ", keys.raw("sliding_window").dump(),
                           " is not supported (null is)");
-    if (keys.has("quantization_config")) {
-        const json& q = keys.raw("quantization_config");
-        const bool nf4 = q.is_object() && q.value("load_in_4bit", json()) == true &&
-                         q.value("bnb_4bit_quant_type", json()) == "nf4";
-        if (!nf4)
-            throw Error::data(where, ": quantization_config: of quantised checkpoints only bitsandbytes' NF4 is "
-                                     "supported; give the full-precision one");
-    }
+    keys.refuse_other_quantisation();
     if (keys.integer_or("pretraining_tp", 1, 1, 1 << 20) != 1)
         throw Error::data(where, ": pretraining_tp is not supported unless it is 1");
 }

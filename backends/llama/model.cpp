@@ -42,11 +42,7 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const Weights& weights, bool m
         return at->second;
     };
     auto site = [&](const std::string& path, bool bias) {
-        if (const auto at = packed.find(path + ".weight"); at != packed.end())
-            return std::make_unique<LinearSite>(
-                path, FrozenLinear(at->second, bias ? tensor(path + ".bias") : at::Tensor()));
-        return std::make_unique<LinearSite>(
-            path, FrozenLinear(tensor(path + ".weight"), bias ? tensor(path + ".bias") : at::Tensor()));
+        return std::make_unique<LinearSite>(path, frozen_linear(weights, packed, path, bias));
     };
     embedding_ = tensor(names_.body + "embed_tokens.weight");
     for (int64_t i = 0; i < config.layers; ++i) {
@@ -121,8 +117,8 @@ at::Tensor LlamaModel::last_layer(const at::Tensor& x, const at::Tensor& positio
     const at::Tensor normed = rms_norm(x, l.input_norm, config_.rms_eps);
     auto projected = forward_shared(kv, normed);
     at::Tensor k = rope(projected[0].view({n, config_.kv_heads, d}), table_, positions);
-    at::Tensor q = rope(l.q->forward(normed.index_select(0, last.index)).view({kept, config_.heads, d}), table_,
-                        positions.index_select(0, last.index));
+    at::Tensor q = rope(l.q->forward(normed.index_select(0, last.index)).view({kept, config_.heads, d}),
+                        table_, positions.index_select(0, last.index));
     return behind_attention(
         l, x.index_select(0, last.index),
         last.attend(config_.layers - 1, q, k, projected[1].view({n, config_.kv_heads, d})));
@@ -136,8 +132,7 @@ at::Tensor LlamaModel::behind_attention(Layer& l, const at::Tensor& x, const at:
 }
 
 at::Tensor LlamaModel::forward(at::Tensor x, const at::Tensor& positions, int64_t longest,
-                               const Attend& attend, std::vector<at::Tensor>* states,
-                               const LastRows* last) {
+                               const Attend& attend, std::vector<at::Tensor>* states, const LastRows* last) {
     need_positions(longest);
     const bool checkpoint = checkpointing_ && training_ && at::GradMode::is_enabled();
     if (checkpoint && !x.requires_grad())

@@ -86,9 +86,6 @@ bool Projector::trainable() const {
 LlavaBackend::LlavaBackend(const BackendSettings& settings, uint64_t seed) {
     if (settings.attention != "sdpa" && settings.attention != "math")
         throw Error::config("backend.attention must be sdpa or math, got \"", settings.attention, "\"");
-    if (settings.quantization != "none")
-        throw Error::config("backend.quantization ", settings.quantization,
-                            " is not available for the llava backend; use none");
     if (settings.image_processing != "pad" && settings.image_processing != "crop")
         throw Error::config("backend.image_processing must be pad or crop, got \"", settings.image_processing,
                             "\"");
@@ -102,6 +99,9 @@ LlavaBackend::LlavaBackend(const BackendSettings& settings, uint64_t seed) {
     WeightOptions vision =
         options; // 16-bit convolutions are slow on a CPU, and the encoder runs once an image
     if (vision.device.is_cpu()) vision.dtype = at::kFloat;
+    PackedWeights packed, none; // the language model's; an encoder that a file holds in NF4 is dequantised
+    options.pack = pack_options(settings, packed);
+    vision.pack = {&none, false, true};
     std::string tokenizer = settings.tokenizer;
     Weights weights, tower;
     if (is_named(settings)) {
@@ -117,7 +117,8 @@ LlavaBackend::LlavaBackend(const BackendSettings& settings, uint64_t seed) {
         tower = vision_weights(config_, shapes_, checkpoint_, vision);
     }
     if (!tokenizer.empty()) tokenizer_ = load_tokenizer(tokenizer);
-    model_ = std::make_unique<LlamaModel>(config_.text, weights, settings.attention == "math", config_.names);
+    model_ = std::make_unique<LlamaModel>(config_.text, weights, settings.attention == "math", config_.names,
+                                          packed);
     const auto paths = config_.projector_paths();
     projector_ = {weights.at(paths[0] + ".weight"), weights[paths[0] + ".bias"],
                   weights.at(paths[1] + ".weight"), weights[paths[1] + ".bias"]};

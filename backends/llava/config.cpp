@@ -1,4 +1,5 @@
 #include "backends/llava/config.h"
+#include "backends/nn/config_keys.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
 #include "harness/base/text.h"
@@ -181,7 +182,7 @@ LlavaConfig parse_llava_config(const std::string& text, const std::string& where
     } catch (const json::exception& e) {
         throw Error::data(where, ": expected JSON: ", e.what());
     }
-    if (!whole.is_object()) throw Error::data(where, ": expected a JSON object");
+    ConfigKeys(whole, where).refuse_other_quantisation();
     const std::string type = text_or(whole, "model_type", "", where);
     if (type != "llava" && type != "llava_llama")
         throw Error::data(where, ": model_type must be llava or llava_llama, got \"", type, "\"");

@@ -65,6 +65,16 @@ public:
             throw Error::data(where_, ": ", key, " must be a string, got ", raw(key).dump());
         return raw(key).get<std::string>();
     }
+    // Of quantised checkpoints bitsandbytes' NF4 is read, the others' weights are not.
+    void refuse_other_quantisation() const {
+        if (!has("quantization_config")) return;
+        const nlohmann::json& q = raw("quantization_config");
+        if (!q.is_object() || q.value("load_in_4bit", nlohmann::json()) != true ||
+            q.value("bnb_4bit_quant_type", nlohmann::json()) != "nf4")
+            throw Error::data(where_,
+                              ": quantization_config: of quantised checkpoints only bitsandbytes' NF4 is "
+                              "supported; give the full-precision one");
+    }
     const std::string& where() const { return where_; }
 
 private:

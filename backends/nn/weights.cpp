@@ -44,7 +44,8 @@ void forget_pages(const Checkpoint::Place& place) {
     const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
     const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
     const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED); // read-only use: no loss
+    if (end > begin)
+        madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED); // read-only use: no loss
 }
 
 bool packs(const ParameterShape& parameter, const PackOptions& pack) {
@@ -72,6 +73,24 @@ uint64_t mix(uint64_t z) {
 }
 
 } // namespace
+
+PackOptions pack_options(const BackendSettings& settings, PackedWeights& into) {
+    if (settings.quantization != "none" && settings.quantization != "nf4")
+        throw Error::config("backend.quantization must be none or nf4, got \"", settings.quantization, "\"");
+    return {&into, settings.quantization == "nf4", settings.double_quant};
+}
+
+FrozenLinear frozen_linear(const Weights& weights, const PackedWeights& packed, const std::string& path,
+                           bool bias) {
+    auto tensor = [&](const std::string& name) -> const at::Tensor& {
+        const auto at = weights.find(name);
+        if (at == weights.end()) throw Error::internal("weights: ", name, " was not loaded");
+        return at->second;
+    };
+    const at::Tensor b = bias ? tensor(path + ".bias") : at::Tensor();
+    if (const auto at = packed.find(path + ".weight"); at != packed.end()) return FrozenLinear(at->second, b);
+    return FrozenLinear(tensor(path + ".weight"), b);
+}
 
 Weights load_weights(const std::string& checkpoint, const std::vector<ParameterShape>& parameters,
                      const WeightOptions& options) {

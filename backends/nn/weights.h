@@ -1,8 +1,9 @@
 #pragma once
 // A backbone's weights by their names: out of a checkpoint, every name and shape checked, or drawn from a
 // seed.
-#include "backends/ops/nf4.h"
+#include "backends/ops/linear_site.h"
 #include "harness/api/backend.h"
+#include "harness/api/settings.h"
 #include <functional>
 #include <map>
 
@@ -11,13 +12,15 @@ namespace dorabench {
 using Weights = std::map<std::string, at::Tensor>;
 using PackedWeights = std::map<std::string, std::shared_ptr<const Nf4Weight>>;
 
-// Linear weights but the head's go into 4 bits, one after another, so that the 16-bit model is never held whole.
-// Weights that a checkpoint holds in NF4 already stay as they are.
+// Linear weights but the head's go into 4 bits, one after another, so that the 16-bit model is never held
+// whole. Weights that a checkpoint holds in NF4 already stay as they are.
 struct PackOptions {
     PackedWeights* into = nullptr; // null: a backbone that knows no packed weights
     bool quantise = false;         // false: only what is in NF4 already
     bool double_quant = true;
 };
+// What backend.quantization asks for; Error::config where it is neither none nor nf4.
+PackOptions pack_options(const BackendSettings& settings, PackedWeights& into);
 
 struct WeightOptions {
     at::ScalarType dtype = at::kFloat;
@@ -38,6 +41,12 @@ Weights load_weights(const std::string& checkpoint, const std::vector<ParameterS
 // names alone, not on the number of threads.
 Weights random_weights(uint64_t seed, const std::vector<ParameterShape>& parameters,
                        const WeightOptions& options, double std = 0.02);
+
+// "<path>.weight" and, where asked for, "<path>.bias", as a frozen layer: in NF4 where `packed` has the
+// weight. Both maps hold what load_weights() or random_weights() gave; a name in neither is an internal
+// error.
+FrozenLinear frozen_linear(const Weights& weights, const PackedWeights& packed, const std::string& path,
+                           bool bias);
 
 // Fills a float32 CPU tensor with N(0, std) from a counter-based generator.
 void fill_normal(at::Tensor& tensor, uint64_t seed, double std);

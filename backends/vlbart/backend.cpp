@@ -109,15 +109,14 @@ void check_example(const EncodedExample& example, const BartConfig& c) {
 VlbartBackend::VlbartBackend(const BackendSettings& settings, uint64_t seed) {
     if (settings.attention != "sdpa" && settings.attention != "math")
         throw Error::config("backend.attention must be sdpa or math, got \"", settings.attention, "\"");
-    if (settings.quantization != "none")
-        throw Error::config("backend.quantization ", settings.quantization,
-                            " is not available for the vlbart backend; use none");
     const BartConfig config = config_of(settings);
     shapes_ = shapes_of(settings);
     config_text_ = bart_config_json(config, settings.dtype);
     WeightOptions options;
     options.dtype = parse_dtype(settings.dtype);
     options.device = resolve_device(settings.device);
+    PackedWeights packed;
+    options.pack = pack_options(settings, packed);
     std::string tokenizer = settings.tokenizer;
     defaults_.eos_token_ids = {config.eos};
     defaults_.forced_eos_token_id = config.forced_eos;
@@ -139,7 +138,7 @@ VlbartBackend::VlbartBackend(const BackendSettings& settings, uint64_t seed) {
     if (!tokenizer.empty()) tokenizer_ = load_tokenizer(tokenizer);
     drawn_ = weights.drawn;
     model_ = std::make_unique<BartModel>(config, weights.tensors, weights.logits_bias,
-                                         settings.attention == "math");
+                                         settings.attention == "math", packed);
 }
 
 EncodedExample VlbartBackend::encode(const TrainingPair& pair, const EncodeOptions& options) const {

@@ -21,14 +21,14 @@ void refuse_unsupported(const ConfigKeys& keys) {
     if (activation != "gelu")
         throw Error::data(where, ": activation_function \"", activation, "\" is not supported (gelu is)");
     for (const char* key : {"normalize_before", "add_final_layer_norm", "static_position_embeddings",
-                            "extra_pos_embeddings", "quantization_config"}) {
+                            "extra_pos_embeddings"}) {
         const bool harmless =
             std::string(key) == "extra_pos_embeddings"
                 ? keys.integer_or(key, kBartPositionOffset, 0, kLarge) == kBartPositionOffset
-            : std::string(key) == "quantization_config" ? !keys.has(key)
-                                                        : !keys.flag(key, false);
+                : !keys.flag(key, false);
         if (!harmless) throw Error::data(where, ": ", key, " is not supported (BART's layout without it is)");
     }
+    keys.refuse_other_quantisation();
     if (!keys.flag("normalize_embedding", true))
         throw Error::data(where, ": normalize_embedding must be true, got false");
     if (!keys.flag("tie_word_embeddings", true))

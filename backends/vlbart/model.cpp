@@ -19,11 +19,6 @@ const at::Tensor& find(const Weights& weights, const std::string& name) {
     return at->second;
 }
 
-std::unique_ptr<LinearSite> site(const Weights& weights, const std::string& path) {
-    return std::make_unique<LinearSite>(
-        path, FrozenLinear(find(weights, path + ".weight"), find(weights, path + ".bias")));
-}
-
 at::Tensor longs(const std::vector<int64_t>& values, at::Device device) {
     at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
     std::copy(values.begin(), values.end(), out.mutable_data_ptr<int64_t>());
@@ -37,14 +32,14 @@ at::Tensor BartModel::Norm::operator()(const at::Tensor& x) const {
 }
 
 BartModel::BartModel(const BartConfig& config, const Weights& weights, const at::Tensor& logits_bias,
-                     bool math_attention)
+                     bool math_attention, const PackedWeights& packed)
     : config_(config), shared_(find(weights, "model.shared.weight")), logits_bias_(logits_bias),
       math_(math_attention) {
     TORCH_CHECK(logits_bias.dim() == 1 && logits_bias.size(0) == config.vocab,
                 "[vlbart] logits_bias must be [V=", config.vocab, "], got ", logits_bias.sizes());
     biased_logits_ = logits_bias_.count_nonzero().item<int64_t>() > 0;
-    encoder_ = make_side("model.encoder.", weights);
-    decoder_ = make_side("model.decoder.", weights);
+    encoder_ = make_side("model.encoder.", weights, packed);
+    decoder_ = make_side("model.decoder.", weights, packed);
     if (!config.visual.present()) return;
     visual_ = std::make_unique<VisualEmbedding>(config, weights);
     for (const ParameterShape& parameter : bart_shapes(config, "").parameters)
@@ -52,15 +47,18 @@ BartModel::BartModel(const BartConfig& config, const Weights& weights, const at:
             visual_parameters_.push_back({parameter.name, find(weights, parameter.name)});
 }
 
-BartModel::Side BartModel::make_side(const std::string& path, const Weights& weights) const {
+BartModel::Side BartModel::make_side(const std::string& path, const Weights& weights,
+                                     const PackedWeights& packed) const {
     const bool decoder = path == "model.decoder.";
+    auto site = [&](const std::string& at) {
+        return std::make_unique<LinearSite>(at, frozen_linear(weights, packed, at, true));
+    };
     auto norm = [&](const std::string& at) {
         return Norm{at, find(weights, at + ".weight"), find(weights, at + ".bias")};
     };
     auto attention = [&](const std::string& at) {
-        return Attention{site(weights, at + ".k_proj"), site(weights, at + ".v_proj"),
-                         site(weights, at + ".q_proj"), site(weights, at + ".out_proj"),
-                         norm(at + "_layer_norm")};
+        return Attention{site(at + ".k_proj"), site(at + ".v_proj"), site(at + ".q_proj"),
+                         site(at + ".out_proj"), norm(at + "_layer_norm")};
     };
     Side side;
     side.path = path;
@@ -71,7 +69,7 @@ BartModel::Side BartModel::make_side(const std::string& path, const Weights& wei
         Layer layer;
         layer.self = attention(at + "self_attn");
         if (decoder) layer.cross = attention(at + "encoder_attn");
-        layer.fc1 = site(weights, at + "fc1"), layer.fc2 = site(weights, at + "fc2");
+        layer.fc1 = site(at + "fc1"), layer.fc2 = site(at + "fc2");
         layer.norm = norm(at + "final_layer_norm");
         side.layers.push_back(std::move(layer));
     }
@@ -94,7 +92,7 @@ std::vector<LinearSite*> BartModel::sites() {
 std::vector<NamedTensor> BartModel::parameters() {
     std::vector<NamedTensor> out{{"model.shared.weight", shared_}};
     auto add = [&](const LinearSite& s) {
-        out.push_back({s.path() + ".weight", s.base().weight()});
+        if (!s.base().packed()) out.push_back({s.path() + ".weight", s.base().weight()});
         out.push_back({s.path() + ".bias", s.base().bias()});
     };
     auto add_norm = [&](const Norm& norm) {

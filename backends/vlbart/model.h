@@ -24,7 +24,8 @@ class BartModel {
 public:
     // weights: by the names of bart_shapes(); logits_bias [V]
     BartModel(const BartConfig& config, const Weights& weights, const at::Tensor& logits_bias,
-              bool math_attention);
+              bool math_attention,
+              const PackedWeights& packed = {}); // packed: linear weights in NF4, absent from `weights`
 
     const BartConfig& config() const { return config_; }
     at::Device device() const { return shared_.device(); }
@@ -88,7 +89,7 @@ private:
         Norm embedding_norm;
         int64_t heads = 0;
     };
-    Side make_side(const std::string& path, const Weights& weights) const;
+    Side make_side(const std::string& path, const Weights& weights, const PackedWeights& packed) const;
     at::Tensor embed(const Side& side, const at::Tensor& ids, const at::Tensor& positions) const;
     // Places where masks fall within a side: 0 the embeddings, then kPlaces a layer.
     enum Place : uint32_t {

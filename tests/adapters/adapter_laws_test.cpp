@@ -20,6 +20,8 @@ struct Law {
     std::string name;
     AdapterSettings settings;
     int64_t trainable; // closed formula on the tiny backbone
+    bool nf4 = false;  // on a quantised base
+    test::TinyBackend backend() const { return test::TinyBackend(at::kFloat, 1, true, nf4); }
 };
 void PrintTo(const Law& law, std::ostream* os) { *os << law.name; }
 
@@ -77,6 +79,12 @@ std::vector<Law> laws() {
         s.target_modules = {};
     });
     add("DoraAndNorms", "dora", lora + magnitudes + 8, [](AdapterSettings& s) { s.train_also = {"*norm*"}; });
+    for (size_t i = 0, dense = all.size(); i < dense; ++i) {
+        if (all[i].settings.init == "pissa") continue; // changes the base, which a quantised one refuses
+        Law law = all[i];
+        law.name += "OnNf4", law.nf4 = true;
+        all.push_back(law);
+    }
     return all;
 }
 
@@ -84,7 +92,7 @@ class AdapterLaws : public ::testing::TestWithParam<Law> {};
 const Ids kProbe = {3, 1, 4, 1, 5, 9, 2, 6};
 
 TEST_P(AdapterLaws, BeginsAsTheBase) {
-    test::TinyBackend backend(at::kFloat, 1, true);
+    test::TinyBackend backend = GetParam().backend();
     const at::Tensor base = backend.probe_logits(kProbe);
     const auto set = attach_adapter(backend, GetParam().settings, 5);
     EXPECT_TRUE(
@@ -92,13 +100,23 @@ TEST_P(AdapterLaws, BeginsAsTheBase) {
 }
 
 TEST_P(AdapterLaws, MergesToWhatItComputes) {
-    test::TinyBackend backend(at::kFloat, 1, true);
+    test::TinyBackend backend = GetParam().backend();
     const auto set = attach_adapter(backend, GetParam().settings, 5);
     test::disturb(*set);
     const at::Tensor adapted = backend.probe_logits(kProbe), base_before = backend.probe_logits({2});
     std::map<std::string, at::Tensor> merged;
     set->for_each_merged([&](const std::string& name, const at::Tensor& weight) { merged[name] = weight; });
     EXPECT_EQ(merged.size(), 6u);
+    if (GetParam().nf4) { // into a dense model of the same other parameters
+        test::TinyBackend dense(at::kFloat, 1, true);
+        std::map<std::string, at::Tensor> own;
+        for (NamedTensor& parameter : backend.parameters()) own[parameter.name] = parameter.tensor.detach();
+        for (NamedTensor& parameter : dense.parameters())
+            parameter.tensor.set_data(merged.count(parameter.name) ? merged[parameter.name]
+                                                                   : own.at(parameter.name));
+        EXPECT_TRUE(test::close(dense.probe_logits(kProbe), adapted, 5e-6));
+        return;
+    }
     set->set_enabled(false);
     std::map<std::string, at::Tensor> kept;
     for (NamedTensor& parameter : backend.parameters())
@@ -138,7 +156,7 @@ TEST_P(AdapterLaws, ComesBackBitForBitFromItsFolder) {
     at::Tensor want;
     std::vector<at::Tensor> tensors;
     {
-        test::TinyBackend backend(at::kFloat, 1, true);
+        test::TinyBackend backend = GetParam().backend();
         const auto set = attach_adapter(backend, GetParam().settings, 5);
         test::disturb(*set);
         want = backend.probe_logits(kProbe);
@@ -148,7 +166,7 @@ TEST_P(AdapterLaws, ComesBackBitForBitFromItsFolder) {
         set->load(folder.path());
         EXPECT_TRUE(test::same_bits(backend.probe_logits(kProbe), want));
     }
-    test::TinyBackend fresh(at::kFloat, 1, true);
+    test::TinyBackend fresh = GetParam().backend();
     AdapterSettings settings = read_adapter_settings(folder.path());
     EXPECT_EQ(settings.method, GetParam().settings.method);
     EXPECT_EQ(settings.norm_grad, GetParam().settings.norm_grad);
@@ -167,7 +185,7 @@ TEST_P(AdapterLaws, ComesBackBitForBitFromItsFolder) {
 }
 
 TEST_P(AdapterLaws, TrainsItsTensorsAndNothingElse) {
-    test::TinyBackend backend(at::kFloat, 1, true);
+    test::TinyBackend backend = GetParam().backend();
     const auto set = attach_adapter(backend, GetParam().settings, 5);
     test::disturb(*set);
     set->set_training(true);
@@ -190,7 +208,7 @@ TEST_P(AdapterLaws, TrainsItsTensorsAndNothingElse) {
 }
 
 TEST_P(AdapterLaws, IsANoOpAfterResetToIdentity) {
-    test::TinyBackend backend(at::kFloat, 1, true);
+    test::TinyBackend backend = GetParam().backend();
     const at::Tensor base = backend.probe_logits(kProbe);
     AdapterSettings settings = GetParam().settings;
     settings.train_also = {};
@@ -202,7 +220,7 @@ TEST_P(AdapterLaws, IsANoOpAfterResetToIdentity) {
 }
 
 TEST_P(AdapterLaws, LeavesTheBackboneAsItWas) {
-    test::TinyBackend backend(at::kFloat, 1, true);
+    test::TinyBackend backend = GetParam().backend();
     const at::Tensor base = backend.probe_logits(kProbe);
     AdapterSettings settings = GetParam().settings;
     settings.train_also = {};
@@ -221,34 +239,107 @@ INSTANTIATE_TEST_SUITE_P(Methods, AdapterLaws, ::testing::ValuesIn(laws()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Adapters, DoraWithItsMagnitudeAtTheNormIsLora) {
-    test::TinyBackend backend;
-    at::Tensor lora_logits;
-    std::vector<at::Tensor> pairs;
-    {
-        const auto lora = attach_adapter(backend, settings_of("lora"), 5);
-        test::disturb(*lora);
-        lora_logits = backend.probe_logits(kProbe);
-        for (const TrainableTensor& part : lora->trainable()) pairs.push_back(part.tensor.detach().clone());
+    for (const bool nf4 : {false, true}) {
+        test::TinyBackend backend(at::kFloat, 1, false, nf4);
+        at::Tensor lora_logits;
+        std::vector<at::Tensor> pairs;
+        {
+            const auto lora = attach_adapter(backend, settings_of("lora"), 5);
+            test::disturb(*lora);
+            lora_logits = backend.probe_logits(kProbe);
+            for (const TrainableTensor& part : lora->trainable())
+                pairs.push_back(part.tensor.detach().clone());
+        }
+        const auto dora = attach_adapter(backend, settings_of("dora"), 5);
+        at::NoGradGuard no_grad;
+        size_t next = 0;
+        for (TrainableTensor& part : dora->trainable())
+            if (part.group != "magnitude") part.tensor.copy_(pairs[next++]);
+        dora->changed();
+        std::map<std::string, at::Tensor> merged;
+        const double s = 2.0;
+        std::map<std::string, at::Tensor> by_name;
+        for (TrainableTensor& part : dora->trainable()) by_name[part.name] = part.tensor;
+        for (LinearSite* site : backend.sites()) {
+            const std::string prefix = "base_model.model." + site->path() + ".";
+            if (!by_name.count(prefix + "lora_magnitude_vector")) continue;
+            const at::Tensor v = site->base().dense() + s * at::mm(by_name[prefix + "lora_B.weight"],
+                                                                   by_name[prefix + "lora_A.weight"]);
+            by_name[prefix + "lora_magnitude_vector"].copy_(v.pow(2).sum(1).sqrt());
+        }
+        dora->changed();
+        EXPECT_TRUE(test::close(backend.probe_logits(kProbe), lora_logits, 2e-6));
     }
-    const auto dora = attach_adapter(backend, settings_of("dora"), 5);
-    at::NoGradGuard no_grad;
-    size_t next = 0;
-    for (TrainableTensor& part : dora->trainable())
-        if (part.group != "magnitude") part.tensor.copy_(pairs[next++]);
-    dora->changed();
-    std::map<std::string, at::Tensor> merged;
-    const double s = 2.0;
-    std::map<std::string, at::Tensor> by_name;
-    for (TrainableTensor& part : dora->trainable()) by_name[part.name] = part.tensor;
-    for (LinearSite* site : backend.sites()) {
-        const std::string prefix = "base_model.model." + site->path() + ".";
-        if (!by_name.count(prefix + "lora_magnitude_vector")) continue;
-        const at::Tensor v = site->base().weight() +
-                             s * at::mm(by_name[prefix + "lora_B.weight"], by_name[prefix + "lora_A.weight"]);
-        by_name[prefix + "lora_magnitude_vector"].copy_(v.pow(2).sum(1).sqrt());
+}
+
+// The norms of the dequantised weight (HF PEFT's QDoRA) or of the one before quantisation (fsdp_qlora).
+TEST(Adapters, TakeTheMagnitudesOfAnNf4BaseFromEitherWeight) {
+    for (const std::string from : {"dequantized", "original"}) {
+        test::TinyBackend backend(at::kFloat, 1, true, true);
+        const at::Tensor base = backend.probe_logits(kProbe);
+        std::map<std::string, at::Tensor> original;
+        for (const NamedTensor& parameter : test::TinyBackend(at::kFloat, 1, true).parameters())
+            original[parameter.name] = parameter.tensor;
+        for (const std::string method : {"dora", "dvora"}) {
+            AdapterSettings settings = settings_of(method);
+            settings.magnitude_from = from;
+            const auto set = attach_adapter(backend, settings, 5);
+            std::map<std::string, at::Tensor> started;
+            for (const TrainableTensor& part : set->trainable()) started[part.name] = part.tensor.detach();
+            size_t seen = 0;
+            for (LinearSite* site : backend.sites()) {
+                const auto at = started.find("base_model.model." + site->path() + ".lora_magnitude_vector");
+                if (at == started.end()) continue;
+                const at::Tensor weight =
+                    from == "original" ? original.at(site->path() + ".weight") : site->base().dense().clone();
+                EXPECT_TRUE(test::close(at->second, weight.pow(2).sum(1).sqrt(), 1e-6)) << site->path();
+                ++seen;
+            }
+            EXPECT_EQ(seen, 6u);
+            EXPECT_EQ(test::relative_error(backend.probe_logits(kProbe), base) < 1e-5, from == "dequantized");
+        }
     }
-    dora->changed();
-    EXPECT_TRUE(test::close(backend.probe_logits(kProbe), lora_logits, 2e-6));
+}
+
+TEST(Adapters, RefuseWhatAQuantisedBaseCannotGive) {
+    auto refusal = [](AdapterSettings settings) -> std::string {
+        test::TinyBackend backend(at::kFloat, 1, true, true);
+        for (LinearSite* site : backend.sites()) // as out of a prequantised checkpoint
+            if (site->base().packed())
+                const_cast<Nf4Weight&>(*site->base().packed()).original_norms = at::Tensor();
+        try {
+            attach_adapter(backend, settings, 5);
+        } catch (const Error& error) {
+            return error.what();
+        }
+        return "accepted";
+    };
+    AdapterSettings settings = settings_of("dora");
+    EXPECT_EQ(refusal(settings), "accepted");
+    settings.magnitude_from = "original";
+    EXPECT_NE(refusal(settings).find("magnitude_from original"), std::string::npos);
+    settings = settings_of("lora"), settings.init = "pissa";
+    EXPECT_NE(refusal(settings).find("init pissa"), std::string::npos);
+    settings = settings_of("lora"), settings.target_modules = {"q_proj"},
+    settings.train_also = {"*v_proj.weight"};
+    EXPECT_NE(refusal(settings).find("train_also"), std::string::npos);
+}
+
+// Merged in float32 and rounded once, a 16-bit model of an NF4 base answers as the adapted one does.
+TEST(Adapters, MergeAnNf4BaseInto16BitWithinItsRounding) {
+    for (const std::string method : {"lora", "dora", "vera", "dvora"}) {
+        test::TinyBackend backend(at::kBFloat16, 1, true, true), dense(at::kBFloat16, 1, true);
+        const auto set = attach_adapter(backend, settings_of(method), 5);
+        test::disturb(*set);
+        std::map<std::string, at::Tensor> merged;
+        set->for_each_merged([&](const std::string& name, const at::Tensor& weight) {
+            EXPECT_EQ(weight.scalar_type(), at::kFloat);
+            merged[name] = weight.to(at::kBFloat16);
+        });
+        for (NamedTensor& parameter : dense.parameters())
+            if (merged.count(parameter.name)) parameter.tensor.set_data(merged[parameter.name]);
+        EXPECT_TRUE(test::close(dense.probe_logits(kProbe), backend.probe_logits(kProbe), 3e-2)) << method;
+    }
 }
 
 TEST(Adapters, ComputeNormsAgainOnlyAfterChanged) {

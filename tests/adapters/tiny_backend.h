@@ -11,7 +11,10 @@ namespace dorabench::test {
 
 class TinyBackend final : public Backend {
 public:
-    explicit TinyBackend(at::ScalarType type = at::kFloat, uint64_t seed = 1, bool bias = false) {
+    // nf4: all linear weights but the head's are quantised; they are no parameters then.
+    explicit TinyBackend(at::ScalarType type = at::kFloat, uint64_t seed = 1, bool bias = false,
+                         bool nf4 = false)
+        : nf4_(nf4) {
         auto from = generator(seed);
         shapes_.backend = "tiny";
         shapes_.name = "tiny";
@@ -74,12 +77,20 @@ private:
         const at::Tensor b = bias ? randn({out}, from, type) : at::Tensor();
         if (bias) add(path + ".bias", b, false);
         add(path + ".weight", weight, true);
-        sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(weight, b)));
+        if (!nf4_ || path == "lm_head") {
+            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(weight, b)));
+            return;
+        }
+        parameters_.pop_back();
+        sites_.push_back(
+            std::make_unique<LinearSite>(path, FrozenLinear(nf4_quantise(weight, true, buffer_), b)));
     }
     ModelShapes shapes_;
     std::vector<std::unique_ptr<LinearSite>> sites_;
     std::vector<NamedTensor> parameters_;
     at::Tensor embedding_, norm_;
+    bool nf4_;
+    std::shared_ptr<Nf4Buffer> buffer_ = std::make_shared<Nf4Buffer>();
 };
 
 // The linears of a LLaMA checkpoint as sites, without the computation between them.

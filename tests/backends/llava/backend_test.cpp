@@ -6,6 +6,7 @@
 #include "harness/base/files.h"
 #include "tests/support/paths.h"
 #include <gmock/gmock.h>
+#include <map>
 
 namespace dorabench {
 namespace {
@@ -113,6 +114,36 @@ TEST_F(LlavaBackendTest, ATrainedProjectorIsSeenAtOnce) {
     }
     EXPECT_NE(backend->loss_sum(rows).item<double>(), frozen);
     EXPECT_EQ(backend->images().encoded(), encoded); // what is cached lies before the projector
+}
+
+// The language model's linear layers alone; the image encoder and the projector stay as they are.
+TEST_F(LlavaBackendTest, AnNf4BaseAnswersAndTrainsAsItsDequantisedWeights) {
+    BackendSettings settings;
+    settings.type = "llava", settings.shape = "llava-tiny", settings.device = "cpu";
+    settings.quantization = "nf4";
+    LlavaBackend packed(settings, 1);
+    const std::vector<EncodedExample> rows{example({1, kI, 5, 6}, {files[0]}), example({1, 7, 8, 9}, {})};
+    const double exact = backend->loss_sum(rows).item<double>();
+    std::map<std::string, LinearSite*> dense;
+    for (LinearSite* site : backend->sites()) dense[site->path()] = site;
+    for (LinearSite* site : packed.sites()) {
+        EXPECT_EQ(site->base().packed() != nullptr, site->path() != "lm_head") << site->path();
+        if (site->base().packed())
+            at::Tensor(dense.at(site->path())->base().weight()).copy_(site->base().dense());
+    }
+    std::vector<at::Tensor> grads, losses;
+    for (LlavaBackend* model : {&packed, backend.get()})
+        for (NamedTensor& p : model->parameters())
+            if (p.name == "model.mm_projector.2.weight") {
+                p.tensor.set_requires_grad(true);
+                losses.push_back(model->loss_sum(rows));
+                losses.back().backward();
+                grads.push_back(p.tensor.grad());
+            }
+    ASSERT_EQ(losses.size(), 2u);
+    EXPECT_NEAR(losses[0].item<double>(), losses[1].item<double>(), 1e-4);
+    EXPECT_LT((grads[0] - grads[1]).abs().max().item<double>(), 1e-4);
+    EXPECT_GT(std::abs(losses[0].item<double>() - exact), 1e-4);
 }
 
 TEST_F(LlavaBackendTest, RowsOfABatchDoNotSeeEachOther) {

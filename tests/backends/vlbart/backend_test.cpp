@@ -1,6 +1,8 @@
 // The backend's promises: the batch, the cache and gradient checkpointing change nothing; rows are cut and
 // counted where the contract says; scores are the model's own.
 #include "backends/vlbart/row_attention.h"
+#include "backends/ops/nf4.h"
+#include "harness/base/text.h"
 #include "tests/backends/vlbart/fixture.h"
 #include <gmock/gmock.h>
 
@@ -294,11 +296,43 @@ TEST(VlbartDropout, TheGradientIsTheMask) {
     EXPECT_NEAR(x.grad().mean().item<double>(), 1, 0.05);
     EXPECT_NEAR((x.grad() == 0).to(at::kDouble).mean().item<double>(), 0.25, 0.03);
     EXPECT_TRUE(model_dropout(x, 0, {}).is_same(x));
+// Only storage changes: the answers, losses and gradients are those of a checkpoint with the dequantised
+// weights.
+TEST_F(Vlbart, AnNf4BaseAnswersAndTrainsAsItsDequantisedWeights) {
+    test::TempDir packed_dir;
+    test::write_bart(packed_dir, test::small_bart_json(true), [](Weights& weights) {
+        for (auto& [name, tensor] : weights)
+            if (ends_with(name, "_proj.weight") || ends_with(name, "fc1.weight") ||
+                ends_with(name, "fc2.weight"))
+                tensor = nf4_dequantise(*nf4_quantise(tensor, true), at::kFloat);
+    });
+    const auto dense = test::open_bart(packed_dir);
+    BackendSettings settings;
+    settings.checkpoint = dir.path(), settings.device = "cpu", settings.quantization = "nf4";
+    VlbartBackend packed(settings, 0);
+    const Ids ids{0, 9, 33, 60, 2};
+    EXPECT_LT(test::worst(packed.probe_logits(ids), dense->probe_logits(ids)), 1e-4);
+    EXPECT_GT(test::worst(packed.probe_logits(ids), backend->probe_logits(ids)), 1e-3);
+    for (LinearSite* site : packed.sites()) EXPECT_TRUE(site->base().packed()) << site->path();
+    EncodedExample one = example(2, {0, 9, 2});
+    std::vector<at::Tensor> grads;
+    for (VlbartBackend* model : {&packed, dense.get()}) {
+        for (NamedTensor& p : model->parameters())
+            if (p.name == "model.encoder.layers.0.self_attn.q_proj.bias") {
+                p.tensor.set_requires_grad(true);
+                model->loss_sum(std::span(&one, 1)).backward();
+                grads.push_back(p.tensor.grad());
+                p.tensor.set_requires_grad(false);
+            }
+    }
+    ASSERT_EQ(grads.size(), 2u);
+    EXPECT_LT(test::worst(grads[0], grads[1]), 1e-4);
+    EXPECT_GT(grads[0].abs().max().item<double>(), 0);
 }
 
 TEST_F(Vlbart, SettingsThatAreNotCoveredAreRefused) {
     for (auto change : {+[](BackendSettings& s) { s.attention = "flash"; },
-                        +[](BackendSettings& s) { s.quantization = "nf4"; },
+                        +[](BackendSettings& s) { s.quantization = "int3"; },
                         +[](BackendSettings& s) { s.options["colour"] = "red"; },
                         +[](BackendSettings& s) { s.options["visual"] = "sound"; },
                         +[](BackendSettings& s) { s.options["visual"] = "image"; }}) { // it has a visual part

@@ -56,6 +56,10 @@ TEST(BartConfig, WhatIsNotComputedIsRefused) {
                     c["quantization_config"] = {{"bits", 4}};
                 }),
                 HasSubstr("quantization_config"));
+    EXPECT_EQ(refusal([](json& c) {
+                  c["quantization_config"] = {{"load_in_4bit", true}, {"bnb_4bit_quant_type", "nf4"}};
+              }),
+              "accepted");
     EXPECT_THAT(refusal([](json& c) { c["scale_embedding"] = "no"; }),
                 HasSubstr("scale_embedding must be true or"));
 }
