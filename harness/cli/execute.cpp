@@ -10,6 +10,7 @@
 #include "harness/cli/provenance.h"
 #include "harness/eval/evaluate.h"
 #include "harness/train/checks.h"
+#include "harness/train/device_memory.h"
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -297,8 +298,9 @@ void execute(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalo
     const RunSettings& settings = run.settings;
     reset_peak_resident();
     std::vector<LoadedTask> tasks = open_tasks(settings, catalog);
-    Backend& backend =
-        backends.get(own_device(with_tokenizer(settings, catalog), together.peers), settings.seed);
+    const BackendSettings own = own_device(with_tokenizer(settings, catalog), together.peers);
+    if (!settings.train.data.empty()) require_memory(run, available_memory_bytes(resolve_device(own.device)));
+    Backend& backend = backends.get(own, settings.seed);
     const std::string& method = settings.adapter.method;
     CleanBackbone clean(settings, backend, backends);
     std::unique_ptr<AdapterSet> adapter;

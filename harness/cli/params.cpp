@@ -79,7 +79,10 @@ json as_json(const PlannedRun& run, const std::vector<PublishedRow>& all) {
               {"adapter", run.memory.adapter},
               {"gradients", run.memory.gradients},
               {"optimizer", run.memory.optimizer},
-              {"activations_estimate", run.memory.activations}}}};
+              {"activations_estimate", run.memory.activations},
+              {"buffers", run.memory.buffers},
+              {"program", run.memory.program},
+              {"total", run.memory.total()}}}};
 }
 
 std::string memory_line(const MemoryEstimate& memory) {
@@ -87,7 +90,8 @@ std::string memory_line(const MemoryEstimate& memory) {
     return cat("memory of a training step, estimated: ", bytes(memory.total()), " (weights ",
                bytes(memory.weights), ", adapter ", bytes(memory.adapter), ", gradients ",
                bytes(memory.gradients), ", optimizer ", bytes(memory.optimizer), ", activations ",
-               bytes(memory.activations), ")");
+               bytes(memory.activations), ", buffers ", bytes(memory.buffers),
+               memory.program > 0 ? cat(", the program itself ", bytes(memory.program)) : "", ")");
 }
 
 // Modules of one kind and last name ("q_proj") together.

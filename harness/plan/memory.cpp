@@ -1,25 +1,50 @@
-// The estimate, in bytes; e is the size of the backbone's dtype, N = micro_batch_size · max_length tokens.
+// The estimate, in bytes; e is the size of the backbone's dtype, T = micro_batch_size · max_length tokens.
 //   weights      e per parameter; NF4: linear weights but the head take 1/2 byte and one scale per 64 values
-//   (float32, or 1 byte
-//                and 4/256 with double_quant)
+//                (float32, or 1 byte and 4/256 with double_quant)
 //   adapter      4 per added parameter; VeRA, DVoRA: also the shared projections, 4 · rank · (largest in +
-//   largest out) gradients    4 per adapter parameter, e per trained base parameter optimizer    two float32
-//   moments per trainable parameter activations  what autograd keeps, per token and layer, for hidden d,
-//   intermediate f, key/value width k:
-//                2 norm inputs d, their outputs 2d, q and the attention's output 2d, k and v 2k, gate, up,
-//                their product 3f, low-rank outputs (rank per adapted site), dropout's copy of each adapted
-//                site's input; plus attention scores h · T with `math`; with gradient checkpointing d per
-//                layer and one whole layer; plus logits: 3 · vocabulary · 4 for the loss's chunk of at most
-//                1,024 tokens. Backbones that state no layers: the outputs of all linear layers.
+//                largest out)
+//   gradients    4 per adapter parameter, e per trained base parameter
+//   optimizer    two float32 moments per trainable parameter
+//   buffers      the liveness check's copy of what is trained (at most 2^20 values a tensor); 16 bit: the
+//                pairs as they are multiplied; magnitudes: w2, norm and gain, 16 per row, and with the full
+//                norm gradient 4 · rank per row; DVoRA: W A^T in e; NF4: one dequantised weight, the norms of
+//                the original rows
+//   activations  what autograd keeps, per token and layer, for hidden d, intermediate f, query width q and
+//                key/value width k (q where fewer key heads are repeated):
+//                  e (4 d + 2 q + 2 k + 3 f)   two norm inputs and outputs, q and k behind the rotation, v,
+//                  the
+//                                              attention's output; gate, up and their product
+//                  e · out of a site with a magnitude, whose output backward reads; nothing more where it is
+//                          kept anyway (gate, up; v unless repeated); out once more where dropout before the
+//                          base product costs a second one
+//                  e · rank of a site; 16 bit on a CPU, whose norms and SwiGLU are LibTorch's operators: 8 d
+//                  + e f; 4 · heads · length with `attention: math`
+//                with gradient checkpointing e d per layer and one whole layer; behind the layers 4 d e, and
+//                the greater of the loss's chunk of logits and one layer's backward (3 f + 3 d;
+//                6 f + 4 d with a second base product). On a CPU 12 % of all this on top, for what the C library's heap holds back.
+//                Backbones that state no layers: the outputs of all linear layers.
+//   program      CPU: code and libraries, as measured (results/LOG.md)
+// At the peak of a single micro-batch no gradient of an adapter is there yet; of several, all are.
+#include "harness/base/error.h"
+#include "harness/base/text.h"
 #include "harness/plan/plan.h"
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 namespace dorabench {
 namespace {
 
-constexpr double kAdapterBytes = 4, kMomentBytes = 8, kLossChunk = 1024;
+constexpr double kAdapterBytes = 4, kMomentBytes = 8;
+constexpr double kLivenessSample = 1 << 20;
+constexpr double kHeapSlack = 0.12;
+constexpr int64_t kProgramBytes = int64_t(165) << 20;
+// backends/ops/linear_cross_entropy.cpp
+constexpr double kChunkElements = 8 << 20, kCudaChunkElements = 64 << 20, kLeastChunk = 64, kMostChunk = 4096;
 
-double dtype_bytes(const std::string& dtype) { return dtype == "float32" ? 4 : 2; }
+bool on_cpu(const RunSettings& run) { return !starts_with(run.backend.device, "cuda"); }
+bool wide(const std::string& dtype) { return dtype == "float32"; }
+double dtype_bytes(const std::string& dtype) { return wide(dtype) ? 4 : 2; }
 
 double elements(const ParameterShape& parameter) {
     double count = 1;
@@ -27,60 +52,123 @@ double elements(const ParameterShape& parameter) {
     return count;
 }
 
+bool packed(const ParameterShape& parameter, const BackendSettings& backend) {
+    return backend.quantization == "nf4" && parameter.linear && !parameter.head;
+}
+
 double weight_bytes(const ModelShapes& shapes, const BackendSettings& backend) {
     double bytes = 0, scale = backend.double_quant ? 1.0 / 64 + 4.0 / (64 * 256) : 4.0 / 64;
-    for (const ParameterShape& parameter : shapes.parameters) {
-        bool packed = backend.quantization == "nf4" && parameter.linear && !parameter.head;
-        bytes += elements(parameter) * (packed ? 0.5 + scale : dtype_bytes(backend.dtype));
-    }
+    for (const ParameterShape& parameter : shapes.parameters)
+        bytes +=
+            elements(parameter) * (packed(parameter, backend) ? 0.5 + scale : dtype_bytes(backend.dtype));
     return bytes;
 }
 
-struct Sites {                                               // the adapted linear layers
-    double count = 0, in = 0, widest_in = 0, widest_out = 0; // in: the sum of their input widths
+struct Sites { // the adapted linear layers, together
+    double out = 0, ranks = 0, widest_in = 0, widest_out = 0;
+    double kept = 0;     // outputs that backward keeps and nobody else does
+    bool second = false; // dropout before the base product: two of them each way
 };
 
-Sites adapted_sites(const AdapterCount& count) {
-    Sites sites;
-    for (const ModuleCount& module : count.modules) {
-        if (module.shape.size() != 2 || module.trainable == 0 || module.kind == "base") continue;
-        double out = static_cast<double>(module.shape[0]), in = static_cast<double>(module.shape[1]);
-        sites.count += 1;
-        sites.in += in;
-        sites.widest_in = std::max(sites.widest_in, in);
-        sites.widest_out = std::max(sites.widest_out, out);
+// A site that is adapted stands in the count once for each of its tensors; "base" entries are trained
+// weights.
+Sites adapted_sites(const ModelShapes& shapes, const AdapterCount& count, const RunSettings& run) {
+    const AdapterSettings& adapter = run.adapter;
+    const bool magnitude = adapter.method == "dora" || adapter.method == "dvora";
+    const bool second = magnitude && adapter.dropout > 0 && adapter.dropout_placement == "input";
+    const bool repeated = shapes.kv_heads > 0 && shapes.heads > shapes.kv_heads;
+    std::map<std::string, std::pair<double, double>> sites; // out, in of each
+    for (const ModuleCount& module : count.modules)
+        if (module.shape.size() == 2 && module.trainable > 0 && module.kind != "base")
+            sites[module.name] = {static_cast<double>(module.shape[0]), static_cast<double>(module.shape[1])};
+    Sites all;
+    all.second = second;
+    for (const auto& [name, sides] : sites) {
+        const auto& [out, in] = sides;
+        const bool shared = ends_with(name, "gate_proj") || ends_with(name, "up_proj") ||
+                            (ends_with(name, "v_proj") && !repeated);
+        all.out += out;
+        all.ranks += static_cast<double>(adapter.rank);
+        all.widest_in = std::max(all.widest_in, in);
+        all.widest_out = std::max(all.widest_out, out);
+        if (magnitude) all.kept += out * ((second ? 2 : 1) - (shared ? 1 : 0));
     }
-    return sites;
+    return all;
+}
+
+double loss_bytes(const ModelShapes& shapes, double tokens, const RunSettings& run) {
+    const double vocab = std::max(1.0, static_cast<double>(shapes.vocab)), e = dtype_bytes(run.backend.dtype);
+    const double chunk =
+        std::clamp((on_cpu(run) ? kChunkElements : kCudaChunkElements) / vocab, kLeastChunk, kMostChunk);
+    // 16 bit on a CPU: the product, its float32 copy, and the gradient again in 16 bit
+    const double each = wide(run.backend.dtype) ? 4 : on_cpu(run) ? 2 + 4 + 2 : e;
+    return std::min(tokens, chunk) * vocab * each;
 }
 
 double activation_bytes(const ModelShapes& shapes, const Sites& sites, const RunSettings& run) {
     const TrainSettings& train = run.train;
-    double e = dtype_bytes(run.backend.dtype), length = static_cast<double>(train.max_length);
-    double tokens = static_cast<double>(train.micro_batch_size) * length;
-    double layers = static_cast<double>(shapes.layers), vocab = static_cast<double>(shapes.vocab);
-    double logits = 3 * 4 * vocab * std::min(tokens, kLossChunk);
-    double adapters = sites.count * static_cast<double>(run.adapter.rank) * 4;
-    if (run.adapter.dropout > 0) adapters += sites.in * e;
+    const double e = dtype_bytes(run.backend.dtype), length = static_cast<double>(train.max_length);
+    const double tokens = static_cast<double>(train.micro_batch_size) * length;
+    const double layers = static_cast<double>(shapes.layers), d = static_cast<double>(shapes.hidden),
+                 f = static_cast<double>(shapes.intermediate);
+    const double loss = loss_bytes(shapes, tokens, run), adapters = e * (sites.kept + sites.ranks);
     if (shapes.layers == 0) {
         double outputs = 0;
         for (const ParameterShape& parameter : shapes.parameters)
             if (parameter.linear && !parameter.shape.empty())
                 outputs += static_cast<double>(parameter.shape[0]);
-        return tokens * (outputs * e + adapters) + logits;
+        return tokens * (outputs * e + adapters) + loss;
     }
-    double d = static_cast<double>(shapes.hidden), f = static_cast<double>(shapes.intermediate);
-    double k = static_cast<double>(shapes.kv_heads * shapes.head_dim);
-    double layer = e * (6 * d + 2 * k + 3 * f) + adapters / layers;
+    const double q = static_cast<double>(shapes.heads * shapes.head_dim);
+    const double k =
+        shapes.heads > shapes.kv_heads ? q : static_cast<double>(shapes.kv_heads * shapes.head_dim);
+    double layer = e * (4 * d + 2 * q + 2 * k + 3 * f) + adapters / layers;
+    if (on_cpu(run) && !wide(run.backend.dtype)) layer += 8 * d + e * f;
     if (run.backend.attention == "math") layer += 4 * static_cast<double>(shapes.heads) * length;
-    return tokens * (train.gradient_checkpointing ? layers * d * e + layer : layers * layer) + logits;
+    const double backward = tokens * e * (sites.second ? 6 * f + 4 * d : 3 * f + 3 * d),
+                 behind = tokens * 4 * d * e;
+    if (!train.gradient_checkpointing) return tokens * layers * layer + behind + std::max(loss, backward);
+    return tokens * layers * d * e + behind + std::max(loss, tokens * layer + backward);
+}
+
+double buffer_bytes(const ModelShapes& shapes, const AdapterCount& count, const Sites& sites,
+                    const RunSettings& run) {
+    const std::string& method = run.adapter.method;
+    const double e = dtype_bytes(run.backend.dtype), rank = static_cast<double>(run.adapter.rank);
+    double bytes = 0, largest = 0;
+    for (const ModuleCount& module : count.modules)
+        bytes += 4 * std::min(kLivenessSample, static_cast<double>(module.trainable));
+    for (const ParameterShape& parameter : shapes.parameters) {
+        if (packed(parameter, run.backend)) largest = std::max(largest, elements(parameter));
+        if (packed(parameter, run.backend)) bytes += 4 * static_cast<double>(parameter.shape[0]);
+    }
+    bytes += largest * e;
+    const bool vectors = method == "vera" || method == "dvora";
+    if (!wide(run.backend.dtype))
+        bytes +=
+            vectors ? e * rank * (sites.widest_in + sites.widest_out) : e * static_cast<double>(count.added);
+    if (method == "dora" || method == "dvora") {
+        bytes += 16 * sites.out;
+        if (run.adapter.norm_grad == "full") bytes += 4 * rank * sites.out;
+    }
+    if (method == "dvora") bytes += e * rank * sites.out;
+    // 16-bit products on a CPU pack the weight anew: of the output layer it is the most
+    if (on_cpu(run) && !wide(run.backend.dtype))
+        bytes += e * static_cast<double>(shapes.vocab * shapes.hidden);
+    return bytes;
 }
 
 } // namespace
 
+int64_t MemoryEstimate::total() const {
+    return weights + adapter + optimizer + buffers + program +
+           (accumulates ? activations + gradients : std::max(activations, gradients));
+}
+
 MemoryEstimate estimate_memory(const ModelShapes& shapes, const AdapterCount& count,
                                const RunSettings& settings) {
     const std::string& method = settings.adapter.method;
-    Sites sites = adapted_sites(count);
+    Sites sites = adapted_sites(shapes, count, settings);
     double added = static_cast<double>(count.added), trainable = static_cast<double>(count.trainable);
     double from_base = std::max(0.0, trainable - added);
     MemoryEstimate out;
@@ -93,9 +181,58 @@ MemoryEstimate estimate_memory(const ModelShapes& shapes, const AdapterCount& co
     out.gradients = static_cast<int64_t>((trainable - from_base) * kAdapterBytes +
                                          from_base * dtype_bytes(settings.backend.dtype));
     out.optimizer = static_cast<int64_t>(trainable * kMomentBytes);
-    if (count.trainable > 0)
-        out.activations = static_cast<int64_t>(activation_bytes(shapes, sites, settings));
+    if (count.trainable > 0) {
+        const double slack = on_cpu(settings) ? 1 + kHeapSlack : 1;
+        out.activations = static_cast<int64_t>(slack * activation_bytes(shapes, sites, settings));
+        out.buffers = static_cast<int64_t>(buffer_bytes(shapes, count, sites, settings));
+    }
+    if (on_cpu(settings)) out.program = kProgramBytes;
+    // a trained base has its gradients beside what the rest of the backward pass still keeps
+    out.accumulates = settings.train.batch_size > settings.train.micro_batch_size || from_base > 0;
     return out;
+}
+
+void require_memory(const PlannedRun& run, int64_t available) {
+    const int64_t needed = run.memory.total();
+    if (needed <= available) return;
+    struct Option {
+        std::string says;
+        RunSettings settings;
+    };
+    std::vector<Option> options;
+    auto add = [&](const std::string& says, auto change) {
+        RunSettings settings = run.settings;
+        change(settings);
+        options.push_back({says, std::move(settings)});
+    };
+    auto checkpointing = [](RunSettings& s) { s.train.gradient_checkpointing = true; };
+    auto smaller = [](RunSettings& s) { s.train.micro_batch_size = 1; };
+    auto nf4 = [](RunSettings& s) { s.backend.quantization = "nf4"; };
+    const bool can_check = !run.settings.train.gradient_checkpointing,
+               can_shrink = run.settings.train.micro_batch_size > 1,
+               can_pack = run.settings.backend.quantization == "none" && run.settings.adapter.method != "ft";
+    if (can_check) add("train.gradient_checkpointing=true", checkpointing);
+    if (can_shrink) add("train.micro_batch_size=1", smaller);
+    if (can_pack) add("backend.quantization=nf4", nf4);
+    if (can_check + can_shrink + can_pack > 1)
+        add("all of these", [&](RunSettings& s) {
+            if (can_check) checkpointing(s);
+            if (can_shrink) smaller(s);
+            if (can_pack) nf4(s);
+        });
+    std::vector<std::string> lines;
+    bool any = false;
+    for (const Option& option : options) {
+        const int64_t bytes = estimate_memory(run.shapes, run.count, option.settings).total();
+        any = any || bytes <= available;
+        lines.push_back(cat(option.says, ": ", human_bytes(static_cast<double>(bytes)),
+                            bytes <= available ? " (fits)" : ""));
+    }
+    throw Error::resources(
+        "run ", run.id, ": a training step needs about ", human_bytes(static_cast<double>(needed)), ", ",
+        human_bytes(static_cast<double>(available)), " are available; nothing was started. ",
+        lines.empty() ? "A smaller backbone or rank needs less" : cat("What needs less: ", join(lines, "; ")),
+        any || lines.empty() ? "" : "; not enough here: a machine with more memory is needed");
 }
 
 } // namespace dorabench

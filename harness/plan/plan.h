@@ -9,8 +9,9 @@
 namespace dorabench {
 
 struct MemoryEstimate { // bytes
-    int64_t weights = 0, adapter = 0, gradients = 0, optimizer = 0, activations = 0;
-    int64_t total() const { return weights + adapter + gradients + optimizer + activations; }
+    int64_t weights = 0, adapter = 0, gradients = 0, optimizer = 0, buffers = 0, activations = 0, program = 0;
+    bool accumulates = false; // several micro-batches a step: gradients stand beside activations
+    int64_t total() const;    // at the peak
 };
 
 struct PlannedRun {
@@ -46,6 +47,10 @@ std::string run_identity(const RunSettings& settings);
 // defaults' batch.
 MemoryEstimate estimate_memory(const ModelShapes& shapes, const AdapterCount& count,
                                const RunSettings& settings);
+
+// Error::resources where the estimate exceeds what there is, with what would need less and how much it would
+// be.
+void require_memory(const PlannedRun& run, int64_t available);
 
 // `match: {trainable: 1%}`: the rank at which the method comes nearest to the budget. What: trainable (a
 // percent of all parameters, or a number), stored_bytes (of the saved adapter; 10MB, 8MiB), memory (bytes of

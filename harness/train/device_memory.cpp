@@ -29,6 +29,14 @@ int64_t used_memory_bytes(const at::Device& device) {
     return device.is_cpu() ? resident_bytes() : stats(device).allocated_bytes[kAll].current;
 }
 
+int64_t available_memory_bytes(const at::Device& device) {
+    // What this process holds is its own to use again: a backbone kept from the run before, a freed cache.
+    if (device.is_cpu()) return available_memory_bytes() + resident_bytes();
+    const auto index = std::max<c10::DeviceIndex>(device.index(), 0);
+    const auto free = c10::getDeviceAllocator(device.type())->getMemoryInfo(index).first;
+    return int64_t(free) + stats(device).reserved_bytes[kAll].current;
+}
+
 void synchronize(const at::Device& device) {
     if (!device.is_cpu())
         c10::impl::VirtualGuardImpl(device.type())

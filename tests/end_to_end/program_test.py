@@ -125,6 +125,41 @@ class Program(unittest.TestCase):
         self.assertEqual(json.loads(out)["id"], "a")
         dora("export", "small", "--results", self.folder / "results", "--to", self.folder / "base", expect=2)   # not empty
 
+    def test_the_memory_of_a_qdora_step_is_what_params_said(self):
+        rows = self.folder / "rows.jsonl"
+        draw = random.Random(0)
+        with rows.open("w") as file:
+            for _ in range(8):
+                ids = [draw.randrange(3, 31999) for _ in range(256)]
+                file.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
+        for dtype in ("float32", "bfloat16"):
+            path = self.folder / f"{dtype}.yaml"
+            path.write_text(json.dumps({
+                "name": dtype, "results": str(self.folder / dtype),
+                "backend": {"type": "llama", "shape": "small", "dtype": dtype, "device": "cpu", "quantization": "nf4"},
+                "adapter": {"method": "dora", "rank": 16, "alpha": 32, "target_modules":
+                            ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]},
+                "train": {"data": str(rows), "max_steps": 2, "batch_size": 4, "micro_batch_size": 4, "max_length": 256, "save_every": 0},
+                "evaluate": {"tasks": []}}))
+            said = json.loads(dora("params", path, "--format", "json")[0])["memory_bytes"]["total"]
+            dora("run", path, "--no-progress", "--no-report", "--quiet")
+            measured = json.loads((run_folders(self.folder / dtype)[0] / "metrics.json").read_text())["train"]["peak_bytes"]
+            self.assertLess(abs(said / measured - 1), 0.1, f"{dtype}: predicted {said}, measured {measured}")
+
+    def test_a_run_that_cannot_fit_ends_before_it_starts_and_says_what_would(self):
+        rows = self.folder / "rows.jsonl"
+        rows.write_text(json.dumps({"input_ids": [1, 2, 3], "labels": [1, 2, 3]}) + "\n")
+        path = self.folder / "large.yaml"
+        path.write_text(json.dumps({
+            "name": "large", "results": str(self.folder / "results"), "backend": {"type": "llama", "shape": "llama-13b", "device": "cpu"},
+            "adapter": {"method": "dora", "rank": 16, "alpha": 32, "target_modules": ["q_proj"]},
+            "train": {"data": str(rows), "max_steps": 1, "batch_size": 4096, "micro_batch_size": 4096, "max_length": 2048}, "evaluate": {"tasks": []}}))
+        started = time.time()
+        _, err = dora("run", path, "--no-progress", expect=8)
+        self.assertLess(time.time() - started, 60)
+        for word in ("gradient_checkpointing=true", "micro_batch_size=1", "quantization=nf4", "nothing was started"):
+            self.assertIn(word, err)
+
     def test_missing_data_ends_before_training_with_its_own_code(self):
         path = small_world(self.folder, evaluate={"tasks": ["boolq"]}, data_dir=str(self.folder / "nowhere"))
         _, err = dora("run", path, expect=6)

@@ -1,7 +1,7 @@
 // The backend's promises: the batch, the cache and gradient checkpointing change nothing; rows are cut and
 // counted where the contract says; scores are the model's own.
-#include "backends/vlbart/row_attention.h"
 #include "backends/ops/nf4.h"
+#include "backends/vlbart/row_attention.h"
 #include "harness/base/text.h"
 #include "tests/backends/vlbart/fixture.h"
 #include <gmock/gmock.h>
@@ -296,6 +296,8 @@ TEST(VlbartDropout, TheGradientIsTheMask) {
     EXPECT_NEAR(x.grad().mean().item<double>(), 1, 0.05);
     EXPECT_NEAR((x.grad() == 0).to(at::kDouble).mean().item<double>(), 0.25, 0.03);
     EXPECT_TRUE(model_dropout(x, 0, {}).is_same(x));
+}
+
 // Only storage changes: the answers, losses and gradients are those of a checkpoint with the dequantised
 // weights.
 TEST_F(Vlbart, AnNf4BaseAnswersAndTrainsAsItsDequantisedWeights) {

@@ -329,34 +329,194 @@ TEST_F(Import, AnAdapterOnAPrequantisedCheckpointGivesTheLogitsOfQuantisationOnL
     EXPECT_TRUE(test::close(load_model(options, globals()).backend->probe_logits(ids), want, 1e-5));
 }
 
-// label: peers
-TEST_F(Import, HfPeftLoadsTheExportedAdapterWithEqualLogits) {
+TEST_F(Import, ReadsVlbartsWholeStateWithScaleOne) {
     DORABENCH_NEEDS_SHARED();
-    const std::string python = test::source_dir() + "/.venv-peers/bin/python";
-    if (!exists(python)) GTEST_SKIP() << "no .venv-peers with peft";
-    for (const std::string method : {"vera", "dvora"}) {
-        const std::string base = source(method) + "/checkpoint";
-        BackendSettings settings;
-        settings.type = "llama";
-        settings.checkpoint = base;
-        export_as_lora(source(method) + "/adapter", registries.backends.get("llama").shapes(settings),
-                       dir / method);
-        const std::string script = dir / "load_adapter.py", out = dir / (method + ".safetensors");
+    const std::string in = write(
+        [](const NamedTensor& t) -> std::vector<NamedTensor> {
+            const std::string name = stripped(t.name);
+            if (name.find("lora_A") != std::string::npos)
+                return {{replaced(name, "lora_A.weight", "lora_A"), t.tensor},
+                        {replaced(name, "lora_A.weight", "weight_v"), at::ones({4, 4})},
+                        {replaced(name, "lora_A.weight", "bias"), at::ones({4})}};
+            if (name.find("lora_B") != std::string::npos)
+                return {{replaced(name, "lora_B.weight", "lora_B"), t.tensor}};
+            return {{replaced(name, "lora_magnitude_vector", "weight_m"), t.tensor.view({-1, 1})}};
+        },
+        {}, "BEST.safetensors");
+    const Json said = run({in + "/BEST.safetensors", dir / "out", ""});
+    EXPECT_EQ(said["format"], "vl-bart");
+    EXPECT_GT(said["left_out"].get<int64_t>(), 0); // the frozen copies of W
+    const AdapterSettings settings = read_adapter_settings(dir / "out");
+    EXPECT_EQ(settings.method, "dora");
+    EXPECT_EQ(settings.alpha, rank());
+    EXPECT_FALSE(settings.train_also.empty()); // biases
+    std::map<std::string, at::Tensor> got;
+    for (const NamedTensor& t : read_tensors(dir / "out/adapter_model.safetensors")) got[t.name] = t.tensor;
+    for (const NamedTensor& t : read_tensors(source() + "/adapter/adapter_model.safetensors"))
+        EXPECT_TRUE(test::same_bits(got[t.name], t.tensor)) << t.name;
+}
+
+TEST_F(Import, ResolvesWhatPeftResolvesOnTheModel) {
+    DORABENCH_NEEDS_SHARED();
+    const auto first_layer = [](const NamedTensor& t) -> std::vector<NamedTensor> {
+        if (t.name.find("layers.0.") == std::string::npos) return {};
+        return {t};
+    };
+    Json config = golden_config();
+    config["layers_to_transform"] = Json::array({0});
+    config["layers_pattern"] = "layers";
+    const std::string in = write(first_layer, config);
+    run({in, dir / "out", source() + "/checkpoint"}); // attaches and loads: every key both ways
+    for (const std::string& module : read_adapter_settings(dir / "out").target_modules)
+        EXPECT_THAT(module, HasSubstr("layers.0."));
+    config = golden_config();
+    config["exclude_modules"] = ".*layers\\.1\\..*";
+    write(first_layer, config);
+    run({in, dir / "excluded", source() + "/checkpoint"});
+    for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{
+             {"init_lora_weights", "pissa"}, {"use_qalora", true}, {"some_future_option", 3}}) {
+        config = golden_config();
+        config[key] = value;
+        const std::string whole =
+            write([](const NamedTensor& t) -> std::vector<NamedTensor> { return {t}; }, config);
+        EXPECT_THAT(refusal({whole, dir / "refused", ""}), HasSubstr(key));
+    }
+}
+
+// What is cut off or has a bit turned is imported whole or refused with the file's name; nothing else
+// happens.
+TEST_F(Import, NeverCrashesOnDamagedFiles) {
+    const std::string at = "base_model.model.model.layers.0.self_attn.q_proj.";
+    const at::Tensor a = at::arange(16, at::kFloat).view({2, 8}), b = at::arange(12, at::kFloat).view({6, 2}),
+                     m = at::arange(1, 7, at::kFloat);
+    struct Fixture {
+        std::string file;
+        Json config;
+    };
+    make_folder(dir / "made");
+    write_tensors(dir / "made/peft.safetensors",
+                  {{at + "lora_A.weight", a}, {at + "lora_B.weight", b}, {at + "lora_magnitude_vector", m}});
+    write_tensors(dir / "made/kohya.safetensors", {{"unet.a.lora_down.weight", a},
+                                                   {"unet.a.lora_up.weight", b},
+                                                   {"unet.a.alpha", at::full({}, 4.0)},
+                                                   {"unet.a.dora_scale", m.view({6, 1})}});
+    write_tensors(
+        dir / "made/mlx.safetensors",
+        {{"model.a.lora_a", a.t().contiguous()}, {"model.a.lora_b", b.t().contiguous()}, {"model.a.m", m}});
+    const Json peft = {{"peft_type", "LORA"},
+                       {"r", 2},
+                       {"lora_alpha", 4},
+                       {"use_dora", true},
+                       {"target_modules", Json::array({"q_proj"})}};
+    const Json nvlabs = {{"peft_type", "DORA"}, {"r", 2}, {"lora_alpha", 4}};
+    const std::vector<Fixture> fixtures = {
+        {dir / "made/peft.safetensors", peft},
+        {dir / "made/kohya.safetensors", {}},
+        {dir / "made/mlx.safetensors", {{"lora_parameters", {{"rank", 2}, {"scale", 2.0}}}}},
+        {test::golden("pickle/nvlabs.bin"), nvlabs},
+        {test::golden("pickle/legacy.bin"), nvlabs}};
+    const std::string folder = dir / "damaged";
+    make_folder(folder);
+    size_t refused = 0, taken = 0;
+    auto attempt = [&](const Fixture& fixture, const std::string& bytes, const std::string& what) {
+        const std::string file = folder + "/adapter_model" + fs::path(fixture.file).extension().string();
+        write_file_atomic(file, bytes);
+        try {
+            run({file, dir / "out", "", "", 4});
+            ++taken;
+        } catch (const Error& error) { // names the file: "damaged" is its folder
+            ++refused;
+            EXPECT_THAT(error.what(), HasSubstr("damaged")) << fixture.file << " " << what;
+        } catch (const std::exception& error) {
+            ADD_FAILURE() << fixture.file << " " << what << ": " << error.what();
+        }
+        fs::remove_all(dir / "out");
+        fs::remove(file);
+    };
+    for (const Fixture& fixture : fixtures) {
+        fs::remove(folder + "/adapter_config.json");
+        if (!fixture.config.is_null())
+            write_file_atomic(folder + "/adapter_config.json", fixture.config.dump());
+        const std::string whole = read_file(fixture.file);
+        attempt(fixture, whole, "whole");
+        for (size_t i = 0; i < 40; ++i) {
+            const size_t keep = i < 20 ? i : whole.size() * i / 40;
+            attempt(fixture, whole.substr(0, keep), "cut to " + std::to_string(keep));
+        }
+        for (size_t i = 0; i < 160; ++i) {
+            std::string turned = whole;
+            const size_t byte = i * whole.size() / 160; // all over the file, each bit in turn
+            turned[byte] = char(turned[byte] ^ (1 << (i % 8)));
+            attempt(fixture, turned, "bit " + std::to_string(i % 8) + " of byte " + std::to_string(byte));
+        }
+    }
+    EXPECT_GE(taken, 4u);
+    EXPECT_GT(refused, 150u);
+}
+
+struct Peers : Import { // label: peers
+    // The logits of ids 0 … 23 that transformers computes, with the adapter by HF PEFT where one is named.
+    at::Tensor theirs(const std::string& checkpoint, const std::string& adapter = "") {
+        const std::string script = dir / "load.py", out = dir / "logits.safetensors";
         write_file_atomic(script,
                           "import sys, torch\n"
-                          "from peft import PeftModel\n"
                           "from transformers import AutoModelForCausalLM\n"
                           "from safetensors.torch import save_file\n"
-                          "base = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)\n"
-                          "model = PeftModel.from_pretrained(base, sys.argv[2]).eval()\n"
+                          "model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)\n"
+                          "if sys.argv[2]:\n"
+                          "    from peft import PeftModel\n"
+                          "    model = PeftModel.from_pretrained(model, sys.argv[2])\n"
                           "with torch.no_grad():\n"
-                          "    logits = model(torch.arange(24)[None]).logits[0].contiguous()\n"
+                          "    logits = model.eval()(torch.arange(24)[None]).logits[0].contiguous()\n"
                           "save_file({'logits': logits}, sys.argv[3])\n");
-        const std::string command = "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 '" + python + "' '" + script + "' '" +
-                                    base + "' '" + (dir / method) + "' '" + out + "' > '" + (dir / "log") +
-                                    "' 2>&1";
-        ASSERT_EQ(std::system(command.c_str()), 0) << method << ": " << read_file(dir / "log");
-        EXPECT_TRUE(test::close(logits(base, dir / method), read_tensors(out)[0].tensor, 1e-5)) << method;
+        const std::string command = "OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 '" + python() + "' '" + script +
+                                    "' '" + checkpoint + "' '" + adapter + "' '" + out + "' > '" +
+                                    (dir / "log") + "' 2>&1";
+        fs::remove(out);
+        if (std::system(command.c_str()) != 0) {
+            ADD_FAILURE() << checkpoint << " " << adapter << ": " << read_file(dir / "log");
+            return {};
+        }
+        return read_tensors(out)[0].tensor.clone();
+    }
+    static std::string python() { return test::source_dir() + "/.venv-peers/bin/python"; }
+    static constexpr const char* kWithout =
+        "no .venv-peers with transformers and peft: scripts/setup --peers";
+};
+
+TEST_F(Peers, HfPeftLoadsOurAdaptersWithEqualLogits) {
+    DORABENCH_NEEDS_SHARED();
+    if (!exists(python())) GTEST_SKIP() << kWithout;
+    for (const std::string method : {"lora", "dora", "rslora", "dora_patterns", "vera", "dvora"}) {
+        const std::string base = source(method) + "/checkpoint", ours = dir / method;
+        BackendSettings settings;
+        settings.type = "llama", settings.checkpoint = base, settings.device = "cpu";
+        if (method == "vera" || method == "dvora") {
+            export_as_lora(source(method) + "/adapter", registries.backends.get("llama").shapes(settings),
+                           ours);
+        } else {
+            const auto backend = registries.backends.get("llama").load(settings, 0);
+            const auto set = attach_adapter(*backend, read_adapter_settings(source(method) + "/adapter"), 0);
+            set->load(source(method) + "/adapter");
+            set->save(ours, base);
+        }
+        EXPECT_TRUE(test::close(logits(base, ours), theirs(base, ours), 1e-5)) << method;
+    }
+}
+
+TEST_F(Peers, TransformersLoadsOurMergedCheckpointsWithEqualLogits) {
+    DORABENCH_NEEDS_SHARED();
+    if (!exists(python())) GTEST_SKIP() << kWithout;
+    for (const std::string method : {"lora", "dora", "dvora"}) {
+        ::testing::internal::CaptureStdout();
+        merge_command({source(method) + "/checkpoint", source(method) + "/adapter", dir / method, ""},
+                      globals());
+        ::testing::internal::GetCapturedStdout();
+        const at::Tensor merged = theirs(dir / method);
+        EXPECT_TRUE(test::close(logits(dir / method, ""), merged, 1e-5)) << method;
+        EXPECT_TRUE(
+            test::close(logits(source(method) + "/checkpoint", source(method) + "/adapter"), merged, 1e-5))
+            << method;
     }
 }
 

@@ -199,12 +199,54 @@ TEST(MemoryEstimate, FollowsItsFormulas) {
     EXPECT_EQ(memory.adapter, 4 * count.added);
     EXPECT_EQ(memory.gradients, 4 * count.trainable);
     EXPECT_EQ(memory.optimizer, 8 * count.trainable);
-    int64_t layer = 2 * (6 * 8 + 2 * 8 + 3 * 16) + 4 * 4 * 4 / 2;
-    EXPECT_EQ(memory.activations, 20 * 2 * layer + 3 * 4 * 32 * 20);
+    // per token and layer: 4 d + 2 q + 2 k + 3 f and the ranks of two sites, in 2 bytes; 16-bit operators on
+    // a CPU
+    const int64_t layer = 2 * (4 * 8 + 2 * 8 + 2 * 8 + 3 * 16 + 2 * 4) + 8 * 8 + 2 * 16;
+    const int64_t saved = 20 * 2 * layer + 20 * 4 * 8 * 2, chunk = 20 * 32 * 8;
+    EXPECT_NEAR(double(memory.activations), 1.12 * double(saved + chunk), 2);
+    settings.train.batch_size = 2; // one micro-batch
+    memory = estimate_memory(shapes, count, settings);
+    EXPECT_EQ(memory.total(), memory.weights + memory.adapter + memory.optimizer + memory.buffers +
+                                  memory.program + std::max(memory.activations, memory.gradients));
+    settings.train.batch_size = 4; // two micro-batches
+    EXPECT_TRUE(estimate_memory(shapes, count, settings).accumulates);
     settings.train.gradient_checkpointing = true;
     EXPECT_LT(estimate_memory(shapes, count, settings).activations, memory.activations);
     settings.backend.quantization = "nf4";
     EXPECT_LT(estimate_memory(shapes, count, settings).weights, memory.weights);
+}
+
+TEST(MemoryEstimate, ARunThatDoesNotFitSaysWhatWould) {
+    PlannedRun run;
+    run.id = "0123";
+    run.settings.adapter.method = "lora";
+    run.settings.adapter.rank = 4, run.settings.adapter.alpha = 8, run.settings.adapter.has_alpha = true;
+    run.settings.adapter.target_modules = {"q_proj", "v_proj"};
+    run.settings.train.micro_batch_size = 8, run.settings.train.max_length = 4096;
+    run.shapes = toy_shapes({});
+    run.count = count_adapter(run.shapes, run.settings.adapter);
+    run.memory = estimate_memory(run.shapes, run.count, run.settings);
+    EXPECT_NO_THROW(require_memory(run, run.memory.total()));
+    RunSettings one = run.settings;
+    one.train.micro_batch_size = 1;
+    const int64_t least = estimate_memory(run.shapes, run.count, one).total();
+    auto refusal = [&](int64_t available) -> std::string {
+        try {
+            require_memory(run, available);
+        } catch (const Error& error) {
+            EXPECT_EQ(error.kind(), ErrorKind::resources);
+            return error.what();
+        }
+        return "fits";
+    };
+    EXPECT_THAT(refusal(least),
+                HasSubstr(cat("train.micro_batch_size=1: ", human_bytes(double(least)), " (fits)")));
+    for (const char* option :
+         {"gradient_checkpointing=true", "quantization=nf4", "all of these", "nothing was started"})
+        EXPECT_THAT(refusal(least), HasSubstr(option));
+    EXPECT_THAT(refusal(1000), HasSubstr("a machine with more memory"));
+    run.settings.adapter.method = "ft";
+    EXPECT_THAT(refusal(1000), ::testing::Not(HasSubstr("nf4")));
 }
 
 TEST(MemoryEstimate, OfFullFineTuningCountsTheBaseAsTrained) {
