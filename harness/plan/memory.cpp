@@ -21,8 +21,8 @@
 //                  + e f; 4 · heads · length with `attention: math`
 //                with gradient checkpointing e d per layer and one whole layer; behind the layers 4 d e, and
 //                the greater of the loss's chunk of logits and one layer's backward (3 f + 3 d;
-//                6 f + 4 d with a second base product). On a CPU 12 % of all this on top, for what the C library's heap holds back.
-//                Backbones that state no layers: the outputs of all linear layers.
+//                6 f + 4 d with a second base product). On a CPU 12 % of all this on top, for what the C
+//                library's heap holds back. Backbones that state no layers: the outputs of all linear layers.
 //   program      CPU: code and libraries, as measured (results/LOG.md)
 // At the peak of a single micro-batch no gradient of an adapter is there yet; of several, all are.
 #include "harness/base/error.h"
