@@ -1,7 +1,7 @@
 #include "backends/llama/model.h"
 #include "backends/nn/checkpointing.h"
-#include "backends/ops/product.h"
 #include "backends/ops/linear_cross_entropy.h"
+#include "backends/ops/product.h"
 #include "backends/ops/rms_norm.h"
 #include "backends/ops/swiglu.h"
 #include "harness/base/error.h"

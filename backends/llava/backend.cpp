@@ -73,8 +73,8 @@ Weights vision_weights(const LlavaConfig& config, const ModelShapes& shapes, con
 
 at::Tensor Projector::forward(const at::Tensor& features) const {
     return linear_product(
-        at::gelu(linear_product(features.to(weight1.options().requires_grad(false)), weight1, bias1)), weight2,
-        bias2);
+        at::gelu(linear_product(features.to(weight1.options().requires_grad(false)), weight1, bias1)),
+        weight2, bias2);
 }
 
 bool Projector::trainable() const {

@@ -20,8 +20,8 @@ void refuse_unsupported(const ConfigKeys& keys) {
     const std::string activation = keys.text("activation_function", "gelu");
     if (activation != "gelu")
         throw Error::data(where, ": activation_function \"", activation, "\" is not supported (gelu is)");
-    for (const char* key : {"normalize_before", "add_final_layer_norm", "static_position_embeddings",
-                            "extra_pos_embeddings"}) {
+    for (const char* key :
+         {"normalize_before", "add_final_layer_norm", "static_position_embeddings", "extra_pos_embeddings"}) {
         const bool harmless =
             std::string(key) == "extra_pos_embeddings"
                 ? keys.integer_or(key, kBartPositionOffset, 0, kLarge) == kBartPositionOffset
