@@ -1,10 +1,9 @@
 #include "tasks/metrics/bleu.h"
 
-#include "tasks/metrics/words.h"
+#include "tasks/metrics/ngrams.h"
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <unordered_map>
 
 namespace dorabench {
 
@@ -19,28 +18,33 @@ void BleuStatistics::add(const BleuStatistics& other, double times) {
 
 BleuStatistics bleu_statistics(const std::string& candidate, const std::vector<std::string>& references) {
     BleuStatistics out;
-    const auto words = split_white_space(candidate);
-    const auto length = static_cast<int64_t>(words.size());
+    NgramNumbers numbers;
+    const NgramCounts own = numbers.count(candidate);
+    auto words_of = [](const NgramCounts& counts) {
+        int64_t words = 0;
+        for (const NgramCount& word : counts[0]) words += word.count;
+        return words;
+    };
+    const int64_t length = words_of(own);
     out.length = static_cast<double>(length);
-    std::unordered_map<std::string, int64_t> most; // per n-gram, the largest count in one reference
+    std::vector<int64_t> most(
+        numbers.size()); // of the candidate's n-grams, the largest count in one reference
     int64_t closest = -1;
     for (const std::string& reference : references) {
-        const auto reference_words = split_white_space(reference);
-        const auto size = static_cast<int64_t>(reference_words.size());
-        for (const auto& [ngram, count] : count_ngrams(reference_words, 4)) {
-            int64_t& seen = most[ngram];
-            seen = std::max(seen, count);
-        }
+        const NgramCounts counts = numbers.count(reference);
+        for (const auto& order : counts)
+            for (const NgramCount& ngram : order)
+                if (ngram.number < most.size())
+                    most[ngram.number] = std::max(most[ngram.number], ngram.count);
+        const int64_t size = words_of(counts);
         int64_t distance = std::llabs(size - length), best = std::llabs(closest - length);
         if (closest < 0 || distance < best || (distance == best && size < closest)) closest = size;
     }
     out.reference_length = static_cast<double>(std::max<int64_t>(closest, 0));
-    for (int64_t n = 1; n <= 4; ++n)
-        out.guessed[static_cast<size_t>(n - 1)] = static_cast<double>(std::max<int64_t>(0, length - n + 1));
-    for (const auto& [ngram, count] : count_ngrams(words, 4)) {
-        auto found = most.find(ngram);
-        if (found != most.end())
-            out.correct[ngram_order(ngram) - 1] += static_cast<double>(std::min(count, found->second));
+    for (size_t n = 0; n < own.size(); ++n) {
+        out.guessed[n] = static_cast<double>(std::max<int64_t>(0, length - static_cast<int64_t>(n)));
+        for (const NgramCount& ngram : own[n])
+            out.correct[n] += static_cast<double>(std::min(ngram.count, most[ngram.number]));
     }
     return out;
 }

@@ -1,38 +1,43 @@
 #include "tasks/metrics/cider.h"
 
 #include "harness/base/error.h"
-#include "tasks/metrics/words.h"
+#include "tasks/metrics/ngrams.h"
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <unordered_map>
-#include <unordered_set>
+#include <utility>
 
 namespace dorabench {
 
 namespace {
 
-using DocumentFrequency = std::unordered_map<std::string, int64_t>; // images whose references hold the n-gram
+struct Weight {
+    uint32_t number = 0; // of the n-gram
+    double weight = 0;
+};
 
-struct Vector { // tf-idf weights of one text
-    std::array<std::unordered_map<std::string, double>, 4> weights;
+struct Vector { // tf-idf weights of one text, ascending by number
+    std::array<std::vector<Weight>, 4> weights;
     std::array<double, 4> norm{};
     double bigrams = 0; // the original takes the length from these, not from the words
 };
 
-Vector tf_idf(const std::string& text, const DocumentFrequency& frequency, double log_images) {
+// rarity[n-gram]: log(images) - log(images whose references hold it); numbers behind its end are held by
+// none, which counts as one.
+Vector tf_idf(const NgramCounts& counts, const std::vector<double>& rarity, double log_images) {
     Vector out;
-    for (const auto& [ngram, count] : count_ngrams(split_white_space(text), 4)) {
-        size_t n = ngram_order(ngram) - 1;
-        auto found = frequency.find(ngram);
-        double df = found == frequency.end() ? 1 : static_cast<double>(std::max<int64_t>(1, found->second));
-        double weight = static_cast<double>(count) * (log_images - std::log(df));
-        out.weights[n][ngram] = weight;
-        out.norm[n] += weight * weight;
-        if (n == 1) out.bigrams += static_cast<double>(count);
+    for (size_t n = 0; n < counts.size(); ++n) {
+        out.weights[n].reserve(counts[n].size());
+        for (const auto& [number, count] : counts[n]) {
+            const double weight =
+                static_cast<double>(count) * (number < rarity.size() ? rarity[number] : log_images);
+            out.weights[n].push_back({number, weight});
+            out.norm[n] += weight * weight;
+            if (n == 1) out.bigrams += static_cast<double>(count);
+        }
+        out.norm[n] = std::sqrt(out.norm[n]);
     }
-    for (double& norm : out.norm) norm = std::sqrt(norm);
     return out;
 }
 
@@ -42,9 +47,11 @@ double similarity(const Vector& candidate, const Vector& reference) {
     double delta = candidate.bigrams - reference.bigrams, sum = 0;
     for (size_t n = 0; n < 4; ++n) {
         double value = 0;
-        for (const auto& [ngram, weight] : candidate.weights[n]) {
-            auto found = reference.weights[n].find(ngram);
-            if (found != reference.weights[n].end()) value += std::min(weight, found->second) * found->second;
+        auto there = reference.weights[n].begin(), end = reference.weights[n].end();
+        for (const auto& [number, weight] : candidate.weights[n]) {
+            while (there != end && there->number < number) ++there;
+            if (there != end && there->number == number)
+                value += std::min(weight, there->weight) * there->weight;
         }
         if (candidate.norm[n] != 0 && reference.norm[n] != 0) value /= candidate.norm[n] * reference.norm[n];
         sum += value;
@@ -55,20 +62,27 @@ double similarity(const Vector& candidate, const Vector& reference) {
 } // namespace
 
 struct CiderD::Impl {
-    DocumentFrequency frequency;
+    NgramNumbers numbers;
+    std::vector<double> rarity;
     double log_images = 0;
 };
 
 CiderD::CiderD(const std::vector<std::vector<std::string>>& references) {
     auto impl = std::make_unique<Impl>();
-    for (const auto& set : references) {
-        std::unordered_set<std::string> seen;
-        for (const std::string& reference : set)
-            for (const auto& [ngram, count] : count_ngrams(split_white_space(reference), 4))
-                seen.insert(ngram);
-        for (const std::string& ngram : seen) ++impl->frequency[ngram];
-    }
+    std::vector<int64_t> images;  // whose references hold the n-gram
+    std::vector<size_t> last_set; // that held it, from 1
+    for (size_t set = 0; set < references.size(); ++set)
+        for (const std::string& reference : references[set]) {
+            const NgramCounts counts = impl->numbers.count(reference);
+            images.resize(impl->numbers.size());
+            last_set.resize(impl->numbers.size());
+            for (const auto& order : counts)
+                for (const NgramCount& ngram : order)
+                    if (std::exchange(last_set[ngram.number], set + 1) != set + 1) ++images[ngram.number];
+        }
     impl->log_images = std::log(static_cast<double>(std::max<size_t>(1, references.size())));
+    for (int64_t held : images)
+        impl->rarity.push_back(impl->log_images - std::log(static_cast<double>(held)));
     impl_ = std::move(impl);
 }
 
@@ -76,10 +90,13 @@ CiderD::~CiderD() = default;
 
 double CiderD::score(const std::string& candidate, const std::vector<std::string>& references) const {
     if (references.empty()) return 0;
-    const Vector own = tf_idf(candidate, impl_->frequency, impl_->log_images);
+    NgramNumbers numbers(&impl_->numbers); // for n-grams of no reference of the whole set
+    auto vector = [&](const std::string& text) {
+        return tf_idf(numbers.count(text), impl_->rarity, impl_->log_images);
+    };
+    const Vector own = vector(candidate);
     double sum = 0;
-    for (const std::string& reference : references)
-        sum += similarity(own, tf_idf(reference, impl_->frequency, impl_->log_images));
+    for (const std::string& reference : references) sum += similarity(own, vector(reference));
     return 10 * sum / static_cast<double>(references.size());
 }
 

@@ -11,10 +11,11 @@ namespace dorabench {
 
 namespace {
 
-constexpr char kJoint = '\x1F';
-
 // White space of Python's str.split: Unicode's, and the four information separators.
-bool is_space(UChar32 c) { return (c >= 0x1C && c <= 0x1F) || u_isUWhiteSpace(c); }
+bool is_space(UChar32 c) {
+    if (c < 0x80) return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F);
+    return u_isUWhiteSpace(c);
+}
 
 // Calls f(begin, end) for every run of characters that are not white space.
 template <typename F>
@@ -45,6 +46,12 @@ std::vector<std::string> split_white_space(std::string_view text) {
     return words;
 }
 
+std::vector<std::string_view> white_space_words(std::string_view text) {
+    std::vector<std::string_view> words;
+    for_each_word(text, [&](size_t begin, size_t end) { words.push_back(text.substr(begin, end - begin)); });
+    return words;
+}
+
 std::string strip_white_space(std::string_view text) {
     size_t first = text.size(), last = text.size();
     for_each_word(text, [&](size_t begin, size_t end) {
@@ -62,24 +69,6 @@ std::string lower_unicode(std::string_view text) {
         .toLower(icu::Locale::getEnglish())
         .toUTF8String(out);
     return out;
-}
-
-std::unordered_map<std::string, int64_t> count_ngrams(const std::vector<std::string>& words,
-                                                      size_t max_order) {
-    std::unordered_map<std::string, int64_t> counts;
-    for (size_t first = 0; first < words.size(); ++first) {
-        std::string ngram;
-        for (size_t n = 0; n < max_order && first + n < words.size(); ++n) {
-            if (n > 0) ngram += kJoint;
-            ngram += words[first + n];
-            ++counts[ngram];
-        }
-    }
-    return counts;
-}
-
-size_t ngram_order(std::string_view ngram) {
-    return static_cast<size_t>(std::count(ngram.begin(), ngram.end(), kJoint)) + 1;
 }
 
 } // namespace dorabench

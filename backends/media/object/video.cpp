@@ -2,6 +2,7 @@
 #include "backends/media/object/object.h"
 #include "harness/base/error.h"
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -115,14 +116,17 @@ class ToRgb {
 public:
     Image convert(const AVFrame& frame) {
         auto format = static_cast<AVPixelFormat>(frame.format);
-        scale_.reset(sws_getCachedContext(scale_.release(), frame.width, frame.height, format, frame.width,
-                                          frame.height, AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr,
-                                          nullptr));
-        if (!scale_) return {};
         int space = frame.colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : frame.colorspace;
-        const int* from = sws_getCoefficients(space);
-        sws_setColorspaceDetails(scale_.get(), from, frame.color_range == AVCOL_RANGE_JPEG,
-                                 sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+        const std::array<int, 5> source{frame.width, frame.height, format, space,
+                                        frame.color_range == AVCOL_RANGE_JPEG};
+        if (!scale_ || source != source_) { // a context and its tables take longer than a small frame
+            scale_.reset(sws_getContext(frame.width, frame.height, format, frame.width, frame.height,
+                                        AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr, nullptr));
+            if (!scale_) return {};
+            sws_setColorspaceDetails(scale_.get(), sws_getCoefficients(space), source[4],
+                                     sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+            source_ = source;
+        }
         // swscale's vector code writes whole registers: rows of its own with room to spare, copied out after
         int stride = (frame.width * 3 + 63) / 64 * 64;
         buffer_.resize(static_cast<size_t>(stride) * frame.height + 64);
@@ -142,6 +146,7 @@ public:
 private:
     std::unique_ptr<SwsContext, ScaleDelete> scale_;
     std::vector<uint8_t> buffer_;
+    std::array<int, 5> source_{}; // what the context was made for
 };
 
 std::unique_ptr<AVCodecContext, CodecDelete> open_decoder(const Input& input, const std::string& path,

@@ -15,16 +15,3 @@ TEST(Words, SplitsAtEveryKindOfWhiteSpace) {
 }
 
 TEST(Words, LowersLettersBeyondAscii) { EXPECT_EQ(lower_unicode("ÀÉ Ж A"), "àé ж a"); }
-
-TEST(Words, CountsNgramsUpToAnOrder) {
-    auto counts = count_ngrams({"a", "b", "a", "b"}, 2);
-    EXPECT_EQ(counts.size(), 4u); // a, b, a b, b a
-    EXPECT_EQ(counts.at("a"), 2);
-    EXPECT_EQ(counts.at("a\x1F"
-                        "b"),
-              2);
-    EXPECT_EQ(ngram_order("a"), 1u);
-    EXPECT_EQ(ngram_order("a\x1F"
-                          "b"),
-              2u);
-}
