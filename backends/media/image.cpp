@@ -49,17 +49,19 @@ Taps make_taps(int in, int out) {
 
 uint8_t to_byte(int32_t fixed) { return static_cast<uint8_t>(std::clamp(fixed >> kFractionBits, 0, 255)); }
 
-Image resize_columns(const Image& image, int width) {
-    Taps taps = make_taps(image.width, width);
+// Of the image resized to `whole` columns, those from `begin` on, `width` of them; resize_rows the same for
+// rows.
+Image resize_columns(const Image& image, int whole, int begin, int width) {
+    Taps taps = make_taps(image.width, whole);
     Image out{width, image.height, std::vector<uint8_t>(static_cast<size_t>(width) * image.height * 3)};
     for (int y = 0; y < image.height; ++y) {
         const uint8_t* row = image.rgb.data() + static_cast<size_t>(y) * image.width * 3;
         uint8_t* to = out.rgb.data() + static_cast<size_t>(y) * width * 3;
         for (int x = 0; x < width; ++x) {
-            const int32_t* weight = taps.weight.data() + static_cast<size_t>(x) * taps.most;
-            const uint8_t* from = row + taps.first[x] * 3;
+            const int32_t* weight = taps.weight.data() + static_cast<size_t>(begin + x) * taps.most;
+            const uint8_t* from = row + taps.first[begin + x] * 3;
             int32_t r = 1 << (kFractionBits - 1), g = r, b = r;
-            for (int i = 0; i < taps.count[x]; ++i, from += 3) {
+            for (int i = 0; i < taps.count[begin + x]; ++i, from += 3) {
                 r += from[0] * weight[i];
                 g += from[1] * weight[i];
                 b += from[2] * weight[i];
@@ -72,16 +74,16 @@ Image resize_columns(const Image& image, int width) {
     return out;
 }
 
-Image resize_rows(const Image& image, int height) {
-    Taps taps = make_taps(image.height, height);
+Image resize_rows(const Image& image, int whole, int begin, int height) {
+    Taps taps = make_taps(image.height, whole);
     size_t row = static_cast<size_t>(image.width) * 3;
     Image out{image.width, height, std::vector<uint8_t>(row * height)};
     std::vector<int32_t> sums(row);
     for (int y = 0; y < height; ++y) {
         std::fill(sums.begin(), sums.end(), 1 << (kFractionBits - 1));
-        for (int i = 0; i < taps.count[y]; ++i) {
-            int32_t weight = taps.weight[static_cast<size_t>(y) * taps.most + i];
-            const uint8_t* from = image.rgb.data() + (taps.first[y] + i) * row;
+        for (int i = 0; i < taps.count[begin + y]; ++i) {
+            int32_t weight = taps.weight[static_cast<size_t>(begin + y) * taps.most + i];
+            const uint8_t* from = image.rgb.data() + (taps.first[begin + y] + i) * row;
             for (size_t x = 0; x < row; ++x) sums[x] += from[x] * weight;
         }
         uint8_t* to = out.rgb.data() + y * row;
@@ -90,24 +92,46 @@ Image resize_rows(const Image& image, int height) {
     return out;
 }
 
-} // namespace
+struct Window {
+    int left = 0, top = 0, width = 0, height = 0;
+};
 
-Image resize_bicubic(const Image& image, int width, int height) {
-    Image out = image;
+// The window of the image resized to width x height: what is outside is not computed.
+Image resize_window(const Image& image, int width, int height, const Window& window) {
     bool rows_first = static_cast<int64_t>(image.height) * width > static_cast<int64_t>(image.width) * height;
-    if (rows_first && height != image.height) out = resize_rows(out, height);
-    if (width != image.width) out = resize_columns(out, width);
-    if (!rows_first && height != image.height) out = resize_rows(out, height);
-    return out;
+    bool rows = height != image.height || window.height != height;
+    bool columns = width != image.width || window.width != width;
+    if (!rows && !columns) return image;
+    Image between;
+    if (rows && columns)
+        between = rows_first ? resize_rows(image, height, window.top, window.height)
+                             : resize_columns(image, width, window.left, window.width);
+    const Image& from = rows && columns ? between : image;
+    return columns && (rows_first || !rows) ? resize_columns(from, width, window.left, window.width)
+                                            : resize_rows(from, height, window.top, window.height);
 }
 
-Image resize_shorter_side(const Image& image, int side) {
+struct Extent {
+    int width = 0, height = 0;
+};
+
+Extent shorter_side_extent(const Image& image, int side) {
     int64_t shorter = std::min(image.width, image.height), longer = std::max(image.width, image.height);
     // a strip a million times longer than wide would otherwise ask for any amount of memory
     int other =
         static_cast<int>(std::clamp<int64_t>(side * longer / std::max<int64_t>(shorter, 1), 1, 1 << 15));
-    return image.width <= image.height ? resize_bicubic(image, side, other)
-                                       : resize_bicubic(image, other, side);
+    return image.width <= image.height ? Extent{side, other} : Extent{other, side};
+}
+
+} // namespace
+
+Image resize_bicubic(const Image& image, int width, int height) {
+    return resize_window(image, width, height, {0, 0, width, height});
+}
+
+Image resize_shorter_side(const Image& image, int side) {
+    const Extent extent = shorter_side_extent(image, side);
+    return resize_bicubic(image, extent.width, extent.height);
 }
 
 Image center_crop(const Image& image, int side) {
@@ -152,7 +176,12 @@ std::vector<float> normalise(const Image& image, const std::array<float, 3>& mea
     return out;
 }
 
-Image clip_crop(const Image& image, int side) { return center_crop(resize_shorter_side(image, side), side); }
+// center_crop of resize_shorter_side, which leaves no side below `side`.
+Image clip_crop(const Image& image, int side) {
+    const Extent extent = shorter_side_extent(image, side);
+    return resize_window(image, extent.width, extent.height,
+                         {(extent.width - side) / 2, (extent.height - side) / 2, side, side});
+}
 
 Image clip_pad(const Image& image, int side) {
     return clip_crop(pad_to_square(image, kClipMeanColour), side);

@@ -153,5 +153,18 @@ TEST(ReadImage, RefusesADecompressionBombBeforeUnpackingIt) {
     EXPECT_THROW(media_library().decode_image("GIF89a not handled", "a.gif", {}), Error);
 }
 
+TEST(Image, ClipsCropIsTheMiddleOfTheWholeResizedPicture) {
+    for (auto [width, height] :
+         {std::pair{640, 427}, {149, 227}, {224, 300}, {301, 224}, {224, 224}, {5, 90}}) {
+        Image image{width, height, {}};
+        for (int i = 0; i < width * height * 3; ++i)
+            image.rgb.push_back(static_cast<uint8_t>(i * 7919LL % 251));
+        const Image whole = center_crop(resize_shorter_side(image, 224), 224), crop = clip_crop(image, 224);
+        EXPECT_EQ(crop.width, 224);
+        EXPECT_EQ(crop.height, 224);
+        EXPECT_EQ(crop.rgb, whole.rgb) << width << " x " << height;
+    }
+}
+
 } // namespace
 } // namespace dorabench
