@@ -258,7 +258,7 @@ WordTokenizer scenes_tokenizer() {
     for (const auto& word : kShapes) out.words.push_back(word);
     for (const auto& word : kColours) out.words.push_back(word);
     for (const auto& word : kPlaces) out.words.push_back(word);
-    out.openers = {"true", "false", "vqa", "nlvr", "caption", "there", "Subs", "Choices"};
+    out.openers = {"true", "false", "vqa", "nlvr", "caption", "there", "[Subs", "Choices"};
     for (const auto& word : kShapes) out.openers.push_back(word);
     for (const auto& word : kColours) out.openers.push_back(word);
     return out;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """TensorBoard's event files and lm-evaluation-harness's result shape: trackers_test.py BINARY [PYTHON]. The event file is read
 back by a parser of its own here; where PYTHON has the package tensorboard, by that as well."""
-import json, pathlib, struct, subprocess, sys, tempfile, unittest
+import json, os, pathlib, struct, subprocess, sys, tempfile, unittest
 import support
 from support import dora, tiny_experiment, run_folders
 
@@ -98,7 +98,7 @@ class Trackers(unittest.TestCase):
             self.assertEqual(got["test/quickstart/shifted/accuracy"], [(2, accuracy)])
 
     def test_tensorboards_own_reader_reads_them(self):
-        if not PYTHON or subprocess.run([PYTHON, "-c", "import tensorboard"], capture_output=True).returncode != 0:
+        if not os.path.exists(PYTHON) or subprocess.run([PYTHON, "-c", "import tensorboard"], capture_output=True).returncode != 0:
             self.skipTest("the package tensorboard is absent (scripts/setup --peers)")
         dora("export", "all", "--as", "tensorboard", "--to", self.folder / "peer", "--results", self.results)
         script = ("import sys, json\nfrom tensorboard.backend.event_processing.event_accumulator import EventAccumulator as E\n"
