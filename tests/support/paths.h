@@ -8,7 +8,8 @@
 
 namespace dorabench::test {
 
-inline std::string source_dir() { return DORABENCH_SOURCE_DIR; }
+std::string source_dir(); // of the checkout, as CMake was given it
+std::string binary_dir(); // of the build
 inline std::string golden(const std::string& name) { return source_dir() + "/tests/golden/" + name; }
 // The shared reference material beside the checkout; empty where a public clone has none.
 inline std::string shared_dir() {

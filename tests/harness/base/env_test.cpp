@@ -24,7 +24,7 @@ TEST(ExitCode, FollowsTheContract) {
 TEST(Env, FindsWhatComesWithTheProgram) {
     EXPECT_TRUE(is_folder(share_folder())) << share_folder();
     EXPECT_TRUE(is_folder(share_folder() + "/specs"));
-    EXPECT_EQ(executable_folder(), DORABENCH_BINARY_DIR);
+    EXPECT_EQ(executable_folder(), dorabench::test::binary_dir());
 }
 
 TEST(Env, KnowsItsBuild) {
