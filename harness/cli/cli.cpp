@@ -454,6 +454,12 @@ private:
         sub->add_option("--predictions", o_.metric.predictions, "prediction file")
             ->required()
             ->type_name("FILE");
+        sub->add_option("--meteor-data", o_.metric.meteor_data,
+                        "caption: METEOR's language data, a folder or its jar (else DORA_BENCH_METEOR)")
+            ->type_name("DIR");
+        sub->add_option("--spice-jar", o_.metric.spice_jar,
+                        "caption: SPICE's Java program (else DORA_BENCH_SPICE); run by the java on PATH")
+            ->type_name("FILE");
         sub = command("bench", "Step time, tokens per second, peak memory; JSON lines",
                       "bench --shape llama-7b-slice --method lora,dora --rank 16 --tokens 512 --steps 5",
                       [this] { return bench_command(o_.bench, o_.globals); });

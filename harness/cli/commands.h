@@ -1,7 +1,7 @@
 #pragma once
-// The commands behind the command line, as functions of plain option structs. cli.cpp alone sees CLI11 and fills them;
-// each command stands in its own file. Results go to stdout, everything else to stderr; the value returned is the
-// process exit code. Errors are thrown.
+// The commands behind the command line, as functions of plain option structs. cli.cpp alone sees CLI11 and
+// fills them; each command stands in its own file. Results go to stdout, everything else to stderr; the value
+// returned is the process exit code. Errors are thrown.
 #include "harness/api/registries.h"
 #include <string>
 #include <vector>
@@ -11,24 +11,33 @@ namespace dorabench {
 struct Globals {
     std::string format = "text"; // text | json, and what a command adds
     bool quiet = false, verbose = false, progress = true;
-    int threads = 0;             // 0: torch's default
+    int threads = 0;                  // 0: torch's default
     std::vector<std::string> plugins; // --plugin: shared objects, loaded before those of the experiment file
     Registries* registries = nullptr;
 };
 
-struct ConfigOptions { std::string config; std::vector<std::string> overrides; };
+struct ConfigOptions {
+    std::string config;
+    std::vector<std::string> overrides;
+};
 struct RunOptions : ConfigOptions {
     bool dry_run = false, no_report = false;
     std::vector<std::string> axes; // sweep: key=a,b,c
     int jobs = 1; // runs at once; torchrun: processes that share each run; slurm: tasks at once (1: no limit)
-    std::string launcher = "local"; // local | slurm | torchrun
+    std::string launcher = "local";  // local | slurm | torchrun
     std::vector<std::string> sbatch; // --sbatch: further options of the job array
     int64_t entry = -1;              // --entry: this one run of the plan (a task of the job array)
-    double started = 0;              // --started: when the command began whose worker this is (seconds since 1970)
+    double started = 0; // --started: when the command began whose worker this is (seconds since 1970)
 };
-struct ParamsOptions : ConfigOptions { std::vector<int64_t> ranks; };
-struct EvalOptions : ConfigOptions { std::string adapter; };
-struct MergeOptions { std::string checkpoint, adapter, to, dtype, quantization = "none"; };
+struct ParamsOptions : ConfigOptions {
+    std::vector<int64_t> ranks;
+};
+struct EvalOptions : ConfigOptions {
+    std::string adapter;
+};
+struct MergeOptions {
+    std::string checkpoint, adapter, to, dtype, quantization = "none";
+};
 struct ExportOptions {
     std::string run, to, results = "results", as = "trained"; // as: trained | lora | tensorboard | lm-eval
 };
@@ -36,13 +45,18 @@ struct ImportOptions {
     std::string source, to, checkpoint, dora_axis;
     double alpha = 0; // 0: the file's
 };
-struct AnalyzeOptions { std::vector<std::string> runs; std::string base, tuned, results = "results", plots; int64_t spectrum = 0; }; // spectrum: singular values kept a weight
+struct AnalyzeOptions {
+    std::vector<std::string> runs;
+    std::string base, tuned, results = "results", plots;
+    int64_t spectrum = 0;
+};                    // spectrum: singular values kept a weight
 struct ModelOptions { // score, generate
-    std::string checkpoint, adapter, input, dtype = "float32", device = "auto", quantization = "none", tokenizer, vision_tower, image_processing = "pad";
+    std::string checkpoint, adapter, input, dtype = "float32", device = "auto", quantization = "none",
+                                            tokenizer, vision_tower, image_processing = "pad";
     int64_t batch_size = 0;
     GenerateOptions generate;
-    // generate: the options that stand on the command line ("num_beams", "forced_eos_token_id", …); the checkpoint decides
-    // the others. A forced id that is given as `none` is -1 and stands here.
+    // generate: the options that stand on the command line ("num_beams", "forced_eos_token_id", …); the
+    // checkpoint decides the others. A forced id that is given as `none` is -1 and stands here.
     std::vector<std::string> given;
 };
 struct FeaturesOptions : ConfigOptions {};
@@ -51,12 +65,29 @@ struct ScenesOptions {
     uint64_t seed = 1;
     int64_t scenes = 3000, clips = 1000; // of the training split
 };
-struct TokenizeOptions { std::string tokenizer, input; bool no_special = false; };
-struct MetricOptions { std::string name, references, predictions; };
-struct ReportOptions { std::vector<std::string> runs; std::string results = "results", to, plots; };
-struct ServeOptions { std::string results = "results"; int port = 8017; }; // port 0: any that is free
-struct CompareOptions { std::string a, b, results = "results"; };
-struct CheckOptions { std::vector<std::string> runs; std::string results = "results", baseline, junit, markdown; bool update = false, github = false; };
+struct TokenizeOptions {
+    std::string tokenizer, input;
+    bool no_special = false;
+};
+struct MetricOptions {
+    std::string name, references, predictions, meteor_data, spice_jar;
+};
+struct ReportOptions {
+    std::vector<std::string> runs;
+    std::string results = "results", to, plots;
+};
+struct ServeOptions {
+    std::string results = "results";
+    int port = 8017;
+}; // port 0: any that is free
+struct CompareOptions {
+    std::string a, b, results = "results";
+};
+struct CheckOptions {
+    std::vector<std::string> runs;
+    std::string results = "results", baseline, junit, markdown;
+    bool update = false, github = false;
+};
 struct CalibrateOptions : ConfigOptions {
     std::string baseline;
     int64_t n = 5; // seeds
@@ -73,7 +104,8 @@ struct BenchOptions {
 
 int run_command(const RunOptions&, const Globals&);
 int params_command(const ParamsOptions&, const Globals&);
-int validate_command(const std::vector<std::string>& configs, const std::vector<std::string>& overrides, const Globals&);
+int validate_command(const std::vector<std::string>& configs, const std::vector<std::string>& overrides,
+                     const Globals&);
 int eval_command(const EvalOptions&, const Globals&);
 int merge_command(const MergeOptions&, const Globals&);
 int export_command(const ExportOptions&, const Globals&);

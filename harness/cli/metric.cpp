@@ -13,8 +13,16 @@ int metric_command(const MetricOptions& options, const Globals&) {
     if (options.references.empty()) throw Error::config("metric: --references FILE expected, it is missing");
     if (options.predictions.empty())
         throw Error::config("metric: --predictions FILE expected, it is missing");
+    const bool tools = !options.meteor_data.empty() || !options.spice_jar.empty();
+    if (tools && metric.name != "caption")
+        throw Error::config(
+            "metric: --meteor-data and --spice-jar expected with the metric caption alone, got ",
+            metric.name);
+    const MetricValues values = tools ? caption_metric(options.references, options.predictions,
+                                                       {options.meteor_data, options.spice_jar})
+                                      : metric.compute(options.references, options.predictions);
     nlohmann::ordered_json out = nlohmann::ordered_json::object();
-    for (const auto& [name, measured] : metric.compute(options.references, options.predictions)) {
+    for (const auto& [name, measured] : values) {
         auto number = [&](double value) -> nlohmann::ordered_json {
             if (measured.missing || !std::isfinite(value)) return nullptr;
             return value;

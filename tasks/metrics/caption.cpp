@@ -10,6 +10,7 @@
 #include "tasks/metrics/records.h"
 #include "tasks/metrics/resampling.h"
 #include "tasks/metrics/rouge_l.h"
+#include "tasks/metrics/spice.h"
 #include "tasks/metrics/statistics.h"
 
 namespace dorabench {
@@ -110,17 +111,23 @@ CaptionCorpus read_captions(const std::string& references, const std::string& pr
     return out;
 }
 
-MetricValues caption_metric(const std::string& references, const std::string& predictions) {
+MetricValues caption_metric(const std::string& references, const std::string& predictions,
+                            const CaptionTools& tools) {
     const CaptionCorpus tokens = tokenize_captions(read_captions(references, predictions));
-    if (auto place = find_meteor_data()) {
-        const MeteorData data = load_meteor_data(*place);
-        return caption_values(tokens, &data);
+    std::optional<std::string> place = tools.meteor_data;
+    if (tools.meteor_data.empty()) place = find_meteor_data();
+    std::optional<MeteorData> data;
+    if (place) data = load_meteor_data(*place);
+    MetricValues out = caption_values(tokens, data ? &*data : nullptr);
+    if (!data) {
+        log::warning(
+            "METEOR is not computed: its language data was not found; name METEOR's jar, or a folder with "
+            "english.synsets and the like, in --meteor-data or DORA_BENCH_METEOR");
+        out["meteor_exact_stem_synonym"].missing = true;
     }
-    log::warning(
-        "METEOR is not computed: its language data was not found; name METEOR's jar, or a folder with "
-        "english.synsets and the like, in DORA_BENCH_METEOR");
-    MetricValues out = caption_values(tokens, nullptr);
-    out["meteor_exact_stem_synonym"].missing = true;
+    const SpiceScores scores = spice(tokens, tools.spice_jar);
+    out["spice"] = mean_measurement(scores.f); // missing when there are none
+    if (!scores.absent.empty()) log::warning("SPICE is not computed: ", scores.absent);
     return out;
 }
 

@@ -13,8 +13,11 @@ std::vector<Metric> metric_list() {
         };
     };
     return {
-        {"caption", "BLEU-1..4, ROUGE-L, CIDEr-D, METEOR of COCO annotation and result files",
-         caption_metric},
+        {"caption",
+         "BLEU-1..4, ROUGE-L, CIDEr-D, METEOR of COCO annotation and result files; SPICE by its own jar",
+         [](const std::string& references, const std::string& predictions) {
+             return caption_metric(references, predictions);
+         }},
         {"vqa", "VQA accuracy as the official script has it, by answer and question type",
          vqa(VqaRule::official)},
         {"vqa_m4c", "VQA accuracy with the TextVQA (M4C, EvalAI) normaliser", vqa(VqaRule::m4c)},

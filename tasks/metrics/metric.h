@@ -22,7 +22,13 @@ std::vector<Metric> metric_list();
 Metric find_metric(const std::string& name); // Error::config: the known names
 
 // One file each; see the files for the formats.
-MetricValues caption_metric(const std::string& references, const std::string& predictions);
+struct CaptionTools { // "": where the environment says (DORA_BENCH_METEOR, DORA_BENCH_SPICE), or nowhere
+    std::string
+        meteor_data; // METEOR's jar or a folder with its language data; Error::data when it is not there
+    std::string spice_jar; // SPICE's Java program
+};
+MetricValues caption_metric(const std::string& references, const std::string& predictions,
+                            const CaptionTools& tools = {});
 MetricValues gqa_metric(const std::string& references, const std::string& predictions);
 MetricValues pope_metric(const std::string& references, const std::string& predictions);
 MetricValues nlvr2_metric(const std::string& references, const std::string& predictions);

@@ -32,6 +32,19 @@ TEST(Caption, ReadsInTheOrderOfTheImagesAndTokenises) {
     EXPECT_EQ(values.at("rouge_l").n, 2);
 }
 
+TEST(Caption, ReadsMeteorsDataFromAFolderOfTheUsersAndRefusesOneThatIsNotThere) {
+    dorabench::test::TempDir folder;
+    dorabench::test::put_file(folder / "r", kGold);
+    dorabench::test::put_file(
+        folder / "p", R"([{"image_id": 1, "caption": "A dog"}, {"image_id": 2, "caption": "A cat"}])");
+    EXPECT_TRUE(caption_metric(folder / "r", folder / "p").at("spice").missing);
+    EXPECT_THROW(caption_metric(folder / "r", folder / "p", {folder / "nowhere", ""}), Error);
+    DORABENCH_NEEDS_SHARED();
+    const MetricValues values =
+        caption_metric(folder / "r", folder / "p", {shared_dir() + "/data/meteor", ""});
+    EXPECT_GT(values.at("meteor_exact_stem_synonym").value, 0);
+}
+
 TEST(Caption, NamesImagesOfOneSideAlone) {
     EXPECT_NE(MetricFiles(kGold, R"([{"image_id": 1, "caption": "x"}])").error("caption").find("missing: 2"),
               std::string::npos);
