@@ -33,14 +33,34 @@ std::string backbone_of(const PlannedRun& run) {
     return path;
 }
 
+// The last names of the modules that got a low-rank pair, however the configuration names them.
+std::vector<std::string> targets_of(const PlannedRun& run) {
+    const AdapterSettings& adapter = run.settings.adapter;
+    if (!adapter.target_modules.empty()) return adapter.target_modules;
+    std::set<std::string> names;
+    for (const ModuleCount& module : run.count.modules)
+        if (module.kind == adapter.method)
+            names.insert(module.name.substr(module.name.find_last_of('.') + 1));
+    return {names.begin(), names.end()};
+}
+
 std::optional<PublishedRow> published_for(const PlannedRun& run, const std::vector<PublishedRow>& all) {
     const AdapterSettings& adapter = run.settings.adapter;
-    if (!has_rank(run) || adapter.target_modules.empty()) return std::nullopt;
-    if (!adapter.rank_pattern.empty() || !adapter.train_also.empty() || !adapter.exclude_modules.empty())
+    const std::vector<std::string> targets = targets_of(run);
+    if (!has_rank(run) || targets.empty()) return std::nullopt;
+    if (!adapter.rank_pattern.empty() || !adapter.exclude_modules.empty()) return std::nullopt;
+    auto first_of = [&](const std::string& backbone, bool by_size) -> std::optional<PublishedRow> {
+        for (PublishedRow& row :
+             published(all, backbone, adapter.method, adapter.rank, targets, adapter.magnitude_modules))
+            if (row.params_percent && !row.targets.empty() && row.train_also == adapter.train_also &&
+                (!by_size || row.base == run.count.base))
+                return row;
         return std::nullopt;
-    for (PublishedRow& row : published(all, backbone_of(run), adapter.method, adapter.rank,
-                                       adapter.target_modules, adapter.magnitude_modules))
-        if (row.params_percent && !row.targets.empty()) return row;
+    };
+    if (auto row = first_of(backbone_of(run), false)) return row;
+    for (const PublishedRow& candidate : all)
+        if (candidate.base == run.count.base)
+            if (auto row = first_of(candidate.backbone, true)) return row;
     return std::nullopt;
 }
 

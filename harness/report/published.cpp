@@ -31,6 +31,8 @@ PublishedRow read_row(const YAML::Node& file, const YAML::Node& node) {
     row.rank = optional_of<int64_t>(node["rank"]);
     row.targets = names_of(node["targets"] ? node["targets"] : file["targets"]);
     row.magnitudes = names_of(node["magnitudes"]);
+    row.train_also = names_of(node["train_also"] ? node["train_also"] : file["train_also"]);
+    row.base = optional_of<int64_t>(node["base"] ? node["base"] : file["base"]);
     row.params_percent = optional_of<double>(node["params_percent"]);
     row.learning_rate = optional_of<double>(node["learning_rate"]);
     row.average = optional_of<double>(node["average"]);
@@ -76,6 +78,7 @@ std::string canonical_backbone(const std::string& name) {
     if (starts_with(out, "meta-")) out = out.substr(5);
     if (ends_with(out, "-hf")) out = out.substr(0, out.size() - 3);
     std::replace(out.begin(), out.end(), '_', '-');
+    if (starts_with(out, "llava-v")) out = "llava-" + out.substr(7); // llava-v1.5-7b → llava-1.5-7b
     if (starts_with(out, "llama-") && out.size() > 7 && out[6] >= '1' && out[6] <= '9' &&
         (out[7] == '-' || out[7] == '.'))
         out = "llama" + out.substr(6); // llama-2-7b → llama2-7b; llama-7b stays

@@ -13,8 +13,11 @@ struct PublishedRow {
     std::string source, table;          // "arXiv:2402.09353", "Table 1"
     std::string backbone, method, note; // "llama-7b", "dora"
     std::optional<int64_t> rank;
-    std::vector<std::string> targets;     // modules with a low-rank pair; empty: not stated
-    std::vector<std::string> magnitudes;  // modules with a magnitude alone
+    std::vector<std::string> targets;    // modules with a low-rank pair; empty: not stated
+    std::vector<std::string> magnitudes; // modules with a magnitude alone
+    std::vector<std::string> train_also; // patterns of further trained parameters: '*projector*'
+    std::optional<int64_t> base; // parameters of the backbone, where only it has so many: a checkpoint's
+                                 // folder need not say which model it holds
     std::optional<double> params_percent; // as printed, 2 decimals
     std::optional<double> learning_rate;
     std::map<std::string, double> scores; // as printed: percent for accuracies

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace dorabench {
@@ -179,6 +180,39 @@ TEST_F(CliTest, ParamsShowThePublishedFigureWithAVerdict) {
     EXPECT_THAT(table.out, HasSubstr("7,888,896"));
     EXPECT_THAT(table.out, HasSubstr("28,925,952"));
     EXPECT_EQ(run({"params", path, "--ranks", "4,8", "--format", "json"}).as_json().size(), 2u);
+}
+
+// A folder's name need not say which model it holds: LLaVA-1.5-7B is known by its number of parameters.
+TEST_F(CliTest, ParamsKnowThePublishedLlavaByItsSize) {
+    fs::create_directories(temp_ / "mine");
+    std::ofstream(temp_ / "mine/config.json")
+        << R"({"model_type": "llava_llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+               "num_attention_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096, "mm_hidden_size": 1024,
+               "mm_projector_type": "mlp2x_gelu", "mm_vision_select_layer": -2, "mm_vision_select_feature": "patch",
+               "mm_vision_tower": "openai/clip-vit-large-patch14-336"})";
+    setenv("LLAVA_BASE", (temp_ / "mine").c_str(), 1);
+    setenv("CLIP_L_336", "openai/clip-vit-large-patch14-336", 1);
+    const std::map<std::string, std::pair<int64_t, std::string>> expected{
+        {"lora", {340'795'392, "truncation instead of rounding gives it"}},
+        {"dora", {342'155'264, "matches"}}};
+    for (const auto& [method, one] : expected)
+        for (const std::string where : {"", "backend.shape=llava-1.5-7b"}) {
+            std::vector<std::string> words{"params",
+                                           test::source_dir() + "/configs/llava/llava_7b_" + method + ".yaml",
+                                           "--format", "json", "backend.vision_tower=null"};
+            if (!where.empty()) words.push_back(where);
+            const Said said = run(words);
+            const json got = said.as_json();
+            ASSERT_TRUE(got.is_object()) << said.err;
+            EXPECT_EQ(got["trainable"], one.first) << method << where;
+            ASSERT_TRUE(got["published"].is_object()) << method << where;
+            EXPECT_EQ(got["published"]["percent"], method == "lora" ? 4.61 : 4.63);
+            EXPECT_THAT(got["published"]["verdict"], HasSubstr(one.second));
+        }
+    const Said adapter_alone =
+        run({"params", test::source_dir() + "/configs/llava/llava_7b_dora.yaml", "--format", "json",
+             "backend.vision_tower=null", "adapter.train_also=[]"});
+    EXPECT_TRUE(adapter_alone.as_json()["published"].is_null()) << adapter_alone.err;
 }
 
 TEST_F(CliTest, ListsWhatThereIs) {

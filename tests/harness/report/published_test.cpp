@@ -57,6 +57,8 @@ TEST(Published, RefusesADamagedFileByName) {
 TEST(CanonicalBackbone, KnowsOneNameForManySpellings) {
     EXPECT_EQ(canonical_backbone("meta-llama/Llama-2-7b-hf"), "llama2-7b");
     EXPECT_EQ(canonical_backbone("yahma/llama-7b-hf"), "llama-7b");
+    EXPECT_EQ(canonical_backbone("liuhaotian/llava-v1.5-7b"), "llava-1.5-7b");
+    EXPECT_EQ(canonical_backbone("llava-hf/llava-1.5-7b-hf"), "llava-1.5-7b");
     EXPECT_EQ(canonical_backbone("meta-llama/Meta-Llama-3-8B"), "llama3-8b");
     EXPECT_EQ(canonical_backbone("Llama-3.1-8B"), "llama3.1-8b");
     EXPECT_EQ(canonical_backbone("llama3-8b"), "llama3-8b");
