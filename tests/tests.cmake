@@ -15,6 +15,7 @@ if(TARGET dora-bench)
         endfunction()
         dorabench_program_test(plugins plugin plugins/plugins_test.py $<TARGET_FILE:dora-bench> ${CMAKE_BINARY_DIR})
         dorabench_program_test(howto plugin end_to_end/howto_test.py $<TARGET_FILE:dora-bench> ${CMAKE_BINARY_DIR})
+        dorabench_program_test(select select end_to_end/select_test.py $<TARGET_FILE:dora-bench>)
         dorabench_program_test(stress stress end_to_end/stress_test.py $<TARGET_FILE:dora-bench>)
         dorabench_program_test(together together end_to_end/together_test.py $<TARGET_FILE:dora-bench> ${_torchrun})
         dorabench_program_test(trackers trackers end_to_end/trackers_test.py $<TARGET_FILE:dora-bench>

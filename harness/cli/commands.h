@@ -1,7 +1,7 @@
 #pragma once
-// The commands behind the command line, as functions of plain option structs. cli.cpp alone sees CLI11 and
-// fills them; each command stands in its own file. Results go to stdout, everything else to stderr; the value
-// returned is the process exit code. Errors are thrown.
+// The commands behind the command line, as functions of plain option structs. command_line.h alone sees CLI11
+// and fills them; each command stands in its own file. Results go to stdout, everything else to stderr; the
+// value returned is the process exit code. Errors are thrown.
 #include "harness/api/registries.h"
 #include <string>
 #include <vector>
@@ -27,6 +27,8 @@ struct RunOptions : ConfigOptions {
     std::string launcher = "local";  // local | slurm | torchrun
     std::vector<std::string> sbatch; // --sbatch: further options of the job array
     int64_t entry = -1;              // --entry: this one run of the plan (a task of the job array)
+    std::string select;              // --select: an axis to settle by validation loss
+    bool allow_peek = false;         // --allow-peek: evaluate also what lost a selection
     double started = 0; // --started: when the command began whose worker this is (seconds since 1970)
 };
 struct ParamsOptions : ConfigOptions {
@@ -34,6 +36,7 @@ struct ParamsOptions : ConfigOptions {
 };
 struct EvalOptions : ConfigOptions {
     std::string adapter;
+    bool allow_peek = false;
 };
 struct MergeOptions {
     std::string checkpoint, adapter, to, dtype, quantization = "none";
@@ -72,16 +75,19 @@ struct TokenizeOptions {
 struct MetricOptions {
     std::string name, references, predictions, meteor_data, spice_jar;
 };
+// select: a setting that the validation loss settles; allow_peek: show test scores of candidates that lost
 struct ReportOptions {
     std::vector<std::string> runs;
-    std::string results = "results", to, plots;
+    std::string results = "results", to, plots, select;
+    bool allow_peek = false;
 };
 struct ServeOptions {
     std::string results = "results";
     int port = 8017;
 }; // port 0: any that is free
 struct CompareOptions {
-    std::string a, b, results = "results";
+    std::string a, b, results = "results", select;
+    bool allow_peek = false;
 };
 struct CheckOptions {
     std::vector<std::string> runs;
@@ -124,7 +130,7 @@ int check_command(const CheckOptions&, const Globals&);
 int calibrate_command(const CalibrateOptions&, const Globals&);
 int bench_command(const BenchOptions&, const Globals&);
 int list_command(const std::string& what, const std::string& results, const Globals&);
-int show_command(const std::string& run, const std::string& results, const Globals&);
+int show_command(const std::string& run, const std::string& results, bool allow_peek, const Globals&);
 int schema_command(const std::string& what, const Globals&);
 int doctor_command(const ConfigOptions&, const Globals&);
 

@@ -394,7 +394,15 @@ RunState execute_locked(const PlannedRun& run, RunFolder& folder, const TaskCata
                         const Together& together) {
     log::set_file(folder.file("log.txt"));
     json metrics = base_metrics(run);
-    if (selection) metrics["selected_by"] = selection_json(*selection);
+    if (selection) {
+        metrics["selected_by"] = selection_json(*selection);
+    } else if (auto earlier = folder.read_json("metrics.json"); // a peek (--allow-peek) is counted
+               earlier && earlier->is_object() && earlier->contains("selected_by")) {
+        metrics["selected_by"] = (*earlier)["selected_by"];
+        json& touches = metrics["selected_by"]["test_touches"];
+        if (status == "done" && earlier->value("status", "") == "not selected" && touches.is_number_integer())
+            touches = touches.get<int64_t>() + 1;
+    }
     auto record = [&](const std::string& status, const std::string& error,
                       ErrorKind kind = ErrorKind::failed) {
         metrics["status"] = status;
@@ -480,13 +488,17 @@ std::optional<double> candidate_loss(const RunFolder& folder) {
     return loss != train->end() && loss->is_number() ? std::optional(loss->get<double>()) : std::nullopt;
 }
 
-void record_not_selected(RunFolder& folder, const Selection& selection) {
-    if (folder.finished() || !folder.try_lock()) return;
-    std::optional<json> metrics = folder.read_json("metrics.json");
-    if (!metrics || !metrics->is_object() || folder.finished()) return;
-    (*metrics)["status"] = "not selected";
-    (*metrics)["selected_by"] = selection_json(selection);
-    folder.write_json("metrics.json", *metrics);
+void record_selection(RunFolder& folder, const Selection& selection) {
+    if (!folder.try_lock()) return;
+    const std::optional<json> metrics = folder.read_json("metrics.json");
+    if (!metrics || !metrics->is_object()) return;
+    json chosen = *metrics;
+    if (chosen.value("status", "") != "done") chosen["status"] = "not selected";
+    const json said = selection_json(selection), before = chosen.value("selected_by", json::object());
+    chosen["selected_by"] = said;
+    if (before.is_object() && before.value("test_touches", 0) > said["test_touches"].get<int>())
+        chosen["selected_by"]["test_touches"] = before["test_touches"]; // peeks stay counted
+    if (chosen != *metrics) folder.write_json("metrics.json", chosen);
 }
 
 } // namespace dorabench

@@ -71,8 +71,9 @@ void assist_run(const PlannedRun& run, const TaskCatalog& catalog, BackendCache&
 // A candidate of a selection: trained and recorded with status "trained"; no test set is scored.
 RunState train_candidate(const PlannedRun& run, RunFolder& folder, const TaskCatalog& catalog,
                          BackendCache& backends, const Together& together = {});
-// Records that another candidate won (status "not selected"); a run that was evaluated before stays as it is.
-void record_not_selected(RunFolder& folder, const Selection& selection);
+// Records what a selection chose: a candidate that lost gets status "not selected"; one that was evaluated
+// before keeps its scores, which tables then withhold (read_run).
+void record_selection(RunFolder& folder, const Selection& selection);
 // Best validation loss of a trained candidate; nullopt before.
 std::optional<double> candidate_loss(const RunFolder& folder);
 

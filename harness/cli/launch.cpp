@@ -77,6 +77,7 @@ std::vector<std::string> helper_words(const RunOptions& options, const Globals& 
         words.insert(words.end(), {"--plugin", plugin.path});
     words.insert(words.end(), {"run", options.config, "--no-report"});
     for (const std::string& axis : options.axes) words.insert(words.end(), {"--axis", axis});
+    if (options.allow_peek) words.push_back("--allow-peek");
     words.insert(words.end(), options.overrides.begin(), options.overrides.end());
     return words;
 }

@@ -3,6 +3,7 @@
 #include "harness/base/text.h"
 #include "harness/cli/commands.h"
 #include "harness/compare/letters.h"
+#include "harness/compare/selection.h"
 #include "harness/page/page.h"
 #include "harness/page/plots.h"
 #include <iostream>
@@ -40,7 +41,9 @@ int report_command(const ReportOptions& options, const Globals& globals) {
     if (!is_folder(options.results + "/runs"))
         throw Error::data(options.results,
                           ": expected a results folder with runs/, found none; give it with --results");
-    std::vector<RunRecord> runs = chosen(read_runs(options.results), options.runs, options.results);
+    std::vector<RunRecord> all = read_runs(options.results, options.allow_peek);
+    if (!options.select.empty()) select_by_validation(all, options.select);
+    std::vector<RunRecord> runs = chosen(std::move(all), options.runs, options.results);
     if (!options.plots.empty()) {
         std::vector<std::string> files = write_plots(report_plots(runs), options.plots);
         log::info("figures: ", files.size(), " files in ", options.plots);

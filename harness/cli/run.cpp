@@ -12,6 +12,7 @@
 #include "harness/report/table.h"
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -63,6 +64,14 @@ struct Failure {
     int code;
 };
 
+// A candidate that lost a selection was never scored on the test set, and is not without being asked for.
+void refuse_peek(const std::string& run_folder) {
+    const RunRecord record = read_run(run_folder);
+    if (record.status == "not selected")
+        throw Error::config("run ", record.id, " must not be scored on the test set: ", record.error,
+                            "; --allow-peek does it all the same, and the run's record counts it");
+}
+
 double now() {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -83,8 +92,9 @@ class PlanExecutor {
 public:
     // started: when the command began; peers: the processes that train each run together, or null
     PlanExecutor(const RunPlan& plan, const Globals& globals, ResultStore& store, double started,
-                 Peers* peers = nullptr)
-        : plan_(plan), store_(store), backends_(*globals.registries), started_(started), peers_(peers) {}
+                 Peers* peers = nullptr, bool allow_peek = false)
+        : plan_(plan), store_(store), backends_(*globals.registries), started_(started), peers_(peers),
+          allow_peek_(allow_peek) {}
 
     void all() {
         if (plan_.sweep.select) return selections();
@@ -97,6 +107,7 @@ public:
     // One run as it stands; of a selection's candidates, trained alone.
     void one(const PlannedRun& run) {
         attempt(run, [&](RunFolder& folder) {
+            if (!plan_.sweep.select && !allow_peek_) refuse_peek(folder.path());
             return plan_.sweep.select
                        ? train_candidate(run, folder, task_catalog(), backends_, together(run))
                        : execute_run(run, folder, task_catalog(), backends_, nullptr, together(run));
@@ -184,11 +195,13 @@ private:
         for (const auto& [value, runs] : group)
             for (const PlannedRun* run : runs)
                 attempt(*run, [&](RunFolder& folder) {
+                    RunState state = RunState::done;
                     if (value == selection.winner)
-                        return execute_run(*run, folder, task_catalog(), backends_, &selection,
-                                           together(*run));
-                    record_not_selected(folder, selection);
-                    return RunState::done;
+                        state =
+                            execute_run(*run, folder, task_catalog(), backends_, &selection, together(*run));
+                    if (value != selection.winner || state == RunState::skipped_done)
+                        record_selection(folder, selection);
+                    return state;
                 });
     }
 
@@ -197,6 +210,7 @@ private:
     BackendCache backends_;
     double started_;
     Peers* peers_;
+    bool allow_peek_;
     size_t finished_ = 0;
 };
 
@@ -224,7 +238,8 @@ int help(const RunPlan& plan, const Globals& globals, Peers& peers) {
 int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, ResultStore& store,
            const RunOptions& options, const Globals& globals) {
     std::vector<RunRecord> records;
-    for (const PlannedRun& run : plan.runs) records.push_back(read_run(store.path() + "/runs/" + run.id));
+    for (const PlannedRun& run : plan.runs)
+        records.push_back(read_run(store.path() + "/runs/" + run.id, options.allow_peek));
     if (!options.no_report) {
         std::vector<Comparison> comparisons = lettered_comparisons(records);
         std::cout << comparison_text(comparisons, globals.format == "json" ? "json" : "text");
@@ -251,7 +266,9 @@ int finish(const RunPlan& plan, const std::vector<Failure>& failures, int busy, 
 
 } // namespace
 
-int run_command(const RunOptions& options, const Globals& globals) {
+int run_command(const RunOptions& options_given, const Globals& globals) {
+    RunOptions options = options_given;
+    if (!options.select.empty()) options.overrides.push_back("select.over=" + options.select);
     ConfigFile config = load_experiment(options, globals, options.axes);
     RunPlan plan = make_plan(config, globals.registries->backends, known_names(*globals.registries));
     if (options.dry_run) {
@@ -269,7 +286,7 @@ int run_command(const RunOptions& options, const Globals& globals) {
     if (peers && peers->rank() > 0) return help(plan, globals, *peers);
     ResultStore store(plan.runs.front().settings.results);
     if (options.launcher == "local" && options.jobs > 1) run_workers(given, globals);
-    PlanExecutor executor(plan, globals, store, given.started, peers.get());
+    PlanExecutor executor(plan, globals, store, given.started, peers.get(), options.allow_peek);
     if (options.entry < 0) {
         executor.all();
     } else if (options.entry < static_cast<int64_t>(plan.runs.size())) {
@@ -287,6 +304,11 @@ int eval_command(const EvalOptions& options, const Globals& globals) {
     if (plan.runs.size() != 1)
         throw Error::config(options.config, ": eval takes one run, this plan has ", plan.runs.size());
     PlannedRun& run = plan.runs.front();
+    if (!options.adapter.empty() && !options.allow_peek) {
+        const std::filesystem::path adapter =
+            std::filesystem::absolute(options.adapter + "/").lexically_normal();
+        refuse_peek(adapter.parent_path().parent_path().string());
+    }
     run.settings.train.data.clear();
     if (options.adapter.empty()) {
         run.settings.adapter = AdapterSettings{};

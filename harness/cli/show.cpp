@@ -142,8 +142,9 @@ void print_text(const RunRecord& run, const json& metrics, const json& steps, co
 
 } // namespace
 
-int show_command(const std::string& wanted, const std::string& results, const Globals& globals) {
-    std::optional<RunRecord> run = find_run(results, wanted);
+int show_command(const std::string& wanted, const std::string& results, bool allow_peek,
+                 const Globals& globals) {
+    std::optional<RunRecord> run = find_run(results, wanted, allow_peek);
     if (!run) {
         std::vector<std::string> known;
         for (const RunRecord& one : read_runs(results)) {
@@ -155,6 +156,10 @@ int show_command(const std::string& wanted, const std::string& results, const Gl
     }
     json metrics = read_json(run->path + "/metrics.json"), steps = steps_summary(run->path + "/steps.jsonl");
     json samples = some_samples(run->path + "/samples");
+    if (run->status == "not selected") { // what it may have answered before the choice is withheld
+        samples = json::object();
+        if (metrics.is_object()) metrics["tasks"] = json::object(), metrics["average"] = nullptr;
+    }
     if (globals.format == "json") {
         json out = {{"schema_version", kSchemaVersion},
                     {"run", run->id},

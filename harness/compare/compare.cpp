@@ -167,7 +167,7 @@ PairReport compare_pair(const Runs& a, const Runs& b, const std::vector<RunRecor
     }
     out.average = mean_difference(all);
     if (!sound.empty() && sound.size() < all.size()) out.average_above_chance = mean_difference(sound);
-    out.warnings = fairness_warnings(out.a, out.b, store);
+    out.warnings = fairness_warnings({{"A", &out.a}, {"B", &out.b}}, store);
     if (a.size() != out.a.size() || b.size() != out.b.size())
         out.warnings.push_back(cat("seeds: only the ", out.a.size(),
                                    " that both sides have are compared (A has ", a.size(), ", B ", b.size(),

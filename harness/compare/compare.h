@@ -45,9 +45,15 @@ std::vector<ParetoPoint> pareto_points(const std::vector<Runs>& groups);
 void mark_pareto(std::vector<ParetoPoint>& points);
 Table pareto_table(const std::vector<ParetoPoint>& points);
 
-// Why a and b are not compared under equal conditions. store: all runs, to see which learning rates were
-// tried.
-std::vector<std::string> fairness_warnings(const Runs& a, const Runs& b, const std::vector<RunRecord>& store);
+// Why sides are not compared under equal conditions, one line a reason. store: all runs, to see which
+// learning rates were tried. Two sides: "steps differs: 100 against 200 (train.max_steps)"; of more, it is
+// said which have what.
+struct FairnessSide {
+    std::string label; // "A", "lora r16"
+    const Runs* runs;
+};
+std::vector<std::string> fairness_warnings(const std::vector<FairnessSide>& sides,
+                                           const std::vector<RunRecord>& store);
 
 std::string side_label(const Runs& runs);
 std::string compare_as_text(const CompareReport& report, const std::string& format); // as render() of table.h

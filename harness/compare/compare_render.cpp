@@ -58,6 +58,7 @@ json cost_json(const Runs& runs) {
             {"learning_rate", positive(run.learning_rate)},
             {"trainable", run.trainable},
             {"stored_bytes", run.stored_bytes},
+            {"chosen_by", run.chosen_by.empty() ? json() : json(run.chosen_by)},
             {"train_seconds", positive(cost.seconds)},
             {"peak_memory_bytes", cost.peak > 0 ? json(cost.peak) : json()}};
 }
@@ -140,8 +141,10 @@ void add_notes(const PairReport& pair, Table& table) {
                 "the average is shown with and without it"));
     table.notes.push_back("A: " + cost_text(pair.a));
     table.notes.push_back("B: " + cost_text(pair.b));
-    for (const std::string& warning : pair.warnings)
-        table.notes.push_back("not a fair comparison: " + warning);
+    for (const auto& [side, runs] : {std::pair("A", &pair.a), std::pair("B", &pair.b)})
+        if (const std::string& chosen = runs->front().chosen_by; !chosen.empty())
+            table.notes.push_back(cat(side, ": ", chosen, "; the test scores of the others are not shown"));
+    table.warnings = pair.warnings;
 }
 
 Table pair_table(const PairReport& pair) {

@@ -1,6 +1,6 @@
 #include "harness/compare/letters.h"
 #include "harness/base/text.h"
-#include "harness/compare/samples.h"
+#include "harness/compare/compare.h"
 #include "tasks/metrics/statistics.h"
 #include <algorithm>
 #include <cmath>
@@ -245,8 +245,16 @@ std::vector<Comparison> lettered_comparisons(const std::vector<RunRecord>& recor
     std::map<std::string, const RunRecord*> by_id;
     for (const RunRecord& record : records) by_id[record.id] = &record;
     std::vector<Comparison> out = make_comparisons(records);
-    for (Comparison& comparison : out)
-        if (comparison.rows.size() > 1) add_letters(comparison, by_id);
+    for (Comparison& comparison : out) {
+        if (comparison.rows.size() < 2) continue;
+        add_letters(comparison, by_id);
+        std::vector<Runs> runs;
+        for (const MethodRow& row : comparison.rows)
+            for (runs.emplace_back(); const std::string& id : row.runs) runs.back().push_back(*by_id.at(id));
+        std::vector<FairnessSide> sides;
+        for (size_t i = 0; i < runs.size(); ++i) sides.push_back({row_name(comparison.rows[i]), &runs[i]});
+        comparison.warnings = fairness_warnings(sides, records);
+    }
     return out;
 }
 

@@ -9,7 +9,8 @@
 
 namespace dorabench {
 
-// make_comparisons() with the letters of every row filled in from the runs' samples.
+// make_comparisons() with the letters of every row filled in from the runs' samples, and the fairness
+// warnings of compare.h over all rows.
 std::vector<Comparison> lettered_comparisons(const std::vector<RunRecord>& records);
 
 // means: of the groups, larger is better; differ: pairs of groups that are shown to differ. One text of

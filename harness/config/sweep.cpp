@@ -33,7 +33,8 @@ public:
         for (const auto& item : list.items) {
             std::string text = yaml_flow(item);
             // in a zip a value may stand with several partners
-            if (within == "sweep" && std::find(out.second.begin(), out.second.end(), text) != out.second.end())
+            if (within == "sweep" &&
+                std::find(out.second.begin(), out.second.end(), text) != out.second.end())
                 impl_.report(item.place, within + "." + key, "the value " + text + " stands twice",
                              "leave one out");
             out.second.push_back(text);
@@ -111,7 +112,7 @@ public:
                 impl_.report(value.place, "select." + entry.key,
                              "expected a string, got " + value.describe());
             } else if (entry.key == "over") {
-                out.over = value.text;
+                out.over = axis_called(value.text);
                 if (!known(out.over))
                     impl_.report(value.place, "select.over", "no such key", suggest(out.over, known_));
             } else {
@@ -183,6 +184,13 @@ public:
     }
 
 private:
+    // "learning_rate" for the axis train.learning_rate
+    std::string axis_called(const std::string& word) const {
+        for (const auto& [key, values] : impl_.axis_values)
+            if (!known(word) && key.ends_with("." + word)) return key;
+        return word;
+    }
+
     bool known(const std::string& key) const {
         return std::find(known_.begin(), known_.end(), key) != known_.end() ||
                starts_with(key, "backend.options.");

@@ -9,11 +9,6 @@ namespace {
 
 std::string short_task(const std::string& task) { return task.substr(task.find_last_of('/') + 1); }
 
-std::string row_name(const MethodRow& row) {
-    return cat(row.method == "none" ? "base" : row.method, row.rank > 0 ? cat(" r", row.rank) : "",
-               row.label.empty() ? "" : cat(" [", row.label, "]"));
-}
-
 // What is the same in every run, and the keys that are not.
 std::pair<std::map<std::string, std::string>, std::set<std::string>>
 common_settings(const std::vector<RunRecord>& records) {

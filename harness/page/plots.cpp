@@ -16,12 +16,6 @@ constexpr size_t kAllCurvePoints = 12000; // of all runs together
 
 std::string short_task(const std::string& task) { return task.substr(task.find_last_of('/') + 1); }
 
-std::string row_name(const MethodRow& row) {
-    std::string out = row.method == "none" ? "base" : row.method;
-    if (row.rank > 0) out += cat(" r", row.rank);
-    return row.label.empty() ? out : cat(out, " [", row.label, "]");
-}
-
 std::string curve_name(const RankCurve& curve) {
     return curve.label.empty() ? curve.method : cat(curve.method, " [", curve.label, "]");
 }

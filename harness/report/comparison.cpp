@@ -139,6 +139,7 @@ MethodRow row_of(const std::vector<const RunRecord*>& runs) {
     row.total = first.total;
     row.learning_rate = first.learning_rate;
     row.settings = first.settings;
+    row.chosen_by = first.chosen_by;
     std::set<std::string> tasks, below;
     for (const RunRecord* run : runs) {
         row.runs.push_back(run->id);
@@ -186,6 +187,11 @@ void label_rows(std::vector<MethodRow>& rows) {
 
 } // namespace
 
+std::string row_name(const MethodRow& row) {
+    return cat(row.method == "none" ? "base" : row.method, row.rank > 0 ? cat(" r", row.rank) : "",
+               row.label.empty() ? "" : cat(" [", row.label, "]"));
+}
+
 Estimate over_seeds(const std::vector<double>& values) {
     if (values.empty()) return {};
     double n = static_cast<double>(values.size()), mean = 0, squares = 0;
@@ -203,7 +209,7 @@ std::vector<Comparison> make_comparisons(const std::vector<RunRecord>& records) 
     for (const RunRecord& record : records) {
         auto [at, fresh] = places.emplace(record.backbone, out.size());
         if (fresh) {
-            out.push_back({record.backbone, {}, {}, {}});
+            out.push_back({record.backbone, {}, {}, {}, {}});
             groups.emplace_back();
         }
         if (record.status == "done")

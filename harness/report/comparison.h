@@ -44,13 +44,17 @@ struct MethodRow { // runs that differ in the seed alone
     std::map<std::string, std::string>
         letters; // by task, and kAverageLetters; letters.h of compare fills them in
     std::map<std::string, std::string> settings;
+    std::string chosen_by; // RunRecord::chosen_by
 };
+std::string row_name(const MethodRow& row); // "lora r16 [learning_rate=0.001]", "base"
 
 struct Comparison { // of one backbone
     std::string backbone;
     std::vector<std::string> tasks; // the paper's order, then others by name
     std::vector<MethodRow> rows;    // base, lora, dora, vera, dvora, ft, others; then by rank
     std::vector<RunRecord> unfinished;
+    std::vector<std::string>
+        warnings; // why the rows do not compare fairly; letters.h of compare fills them in
 };
 
 Estimate

@@ -169,7 +169,12 @@ void add_notes(const Comparison& comparison, bool uneven, const std::set<std::st
     if (uneven)
         table.notes.push_back("<: the average is over fewer tasks than the table has; not comparable.");
     if (partial) table.notes.push_back("partial: evaluated with a limit; no baseline can be made of it.");
+    for (const MethodRow& row : comparison.rows)
+        if (!row.chosen_by.empty())
+            table.notes.push_back(
+                cat(row_name(row), ": ", row.chosen_by, "; the test scores of the others are not shown"));
     for (const std::string& source : sources) table.notes.push_back("published: " + source);
+    table.warnings = comparison.warnings;
 }
 
 json estimate_json(const Estimate& estimate) {
@@ -212,6 +217,7 @@ json row_json(const MethodRow& row) {
             {"unparsed_share", unparsed < 0 ? json() : json(unparsed)},
             {"peak_memory_bytes", row.peak_memory_bytes > 0 ? json(row.peak_memory_bytes) : json()},
             {"train_seconds", row.train_seconds > 0 ? json(row.train_seconds) : json()},
+            {"chosen_by", row.chosen_by.empty() ? json() : json(row.chosen_by)},
             {"partial", row.partial}};
 }
 
@@ -298,6 +304,7 @@ json comparison_as_json(const Comparison& comparison, const std::vector<Publishe
     return {{"backbone", comparison.backbone},
             {"tasks", comparison.tasks},
             {"rows", rows},
+            {"warnings", comparison.warnings},
             {"unfinished", unfinished}};
 }
 

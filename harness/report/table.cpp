@@ -103,6 +103,13 @@ std::vector<std::vector<size_t>> folds(const Table& table, const Layout& layout,
     return out;
 }
 
+// Notes, then warnings, each of which says what it is.
+std::vector<std::string> lines_below(const Table& table) {
+    std::vector<std::string> out = table.notes;
+    for (const std::string& warning : table.warnings) out.push_back("not a fair comparison: " + warning);
+    return out;
+}
+
 std::string render_text(const Table& table, const RenderOptions& options) {
     Layout layout{std::vector<size_t>(table.header.size()), right_aligned(table)};
     for (size_t column = 0; column < table.header.size(); ++column) {
@@ -132,7 +139,7 @@ std::string render_text(const Table& table, const RenderOptions& options) {
             out += cat(faint ? dim : "", text_line(table.rows[i], columns, layout), faint ? plain : "");
         }
     }
-    for (const std::string& note : table.notes) out += note + "\n";
+    for (const std::string& line : lines_below(table)) out += line + "\n";
     return out;
 }
 
@@ -148,7 +155,7 @@ std::string render_markdown(const Table& table) {
     for (bool right : right_aligned(table)) out += right ? " ---: |" : " --- |";
     out += "\n";
     for (const Row& row : table.rows) out += line(row);
-    for (const std::string& note : table.notes) out += "\n" + note + "\n";
+    for (const std::string& line : lines_below(table)) out += "\n" + line + "\n";
     return out;
 }
 
@@ -204,7 +211,8 @@ std::string render_latex(const Table& table) {
         out += line(table.rows[i]);
     }
     out += "\\bottomrule\n\\end{tabular}\n";
-    for (const std::string& note : table.notes) out += "\\par\\footnotesize " + latex_cell(note) + "\n";
+    for (const std::string& line : lines_below(table))
+        out += "\\par\\footnotesize " + latex_cell(line) + "\n";
     return out + "\\end{table}\n";
 }
 
@@ -231,6 +239,11 @@ std::string render_html(const Table& table) {
     }
     out += "</tbody></table></div>\n";
     for (const std::string& note : table.notes) out += "<p class=note>" + html_text(note) + "</p>\n";
+    if (!table.warnings.empty()) {
+        out += "<div class=warning><p>Not a fair comparison:</p><ul>";
+        for (const std::string& warning : table.warnings) out += "<li>" + html_text(warning) + "</li>";
+        out += "</ul></div>\n";
+    }
     return out;
 }
 
@@ -242,8 +255,11 @@ std::string render_json(const Table& table) {
             object[table.header[column]] = cell_at(row, column);
         rows.push_back(object);
     }
-    nlohmann::json out = {
-        {"title", table.title}, {"columns", table.header}, {"rows", rows}, {"notes", table.notes}};
+    nlohmann::json out = {{"title", table.title},
+                          {"columns", table.header},
+                          {"rows", rows},
+                          {"notes", table.notes},
+                          {"warnings", table.warnings}};
     return out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 

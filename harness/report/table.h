@@ -15,6 +15,7 @@ struct Table {
     std::vector<std::vector<std::string>> rows; // short rows are filled with ""
     std::vector<Align> align;                   // shorter than the header: automatic
     std::vector<std::string> notes;             // lines under the table
+    std::vector<std::string> warnings;          // why its rows do not compare fairly, after the notes
     std::vector<size_t> rules;                  // a line is drawn before these rows
     size_t key_columns = 1;                     // repeated when a terminal table is folded to the width
 };

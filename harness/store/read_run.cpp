@@ -110,6 +110,30 @@ void fill_from_metrics(const json& metrics, RunRecord& record) {
     if (record.has_average) record.average = average->get<double>();
 }
 
+// What a selection chose this run by, or instead of this run (metrics.json's "selected_by").
+void fill_from_selection(const json& metrics, bool peek, RunRecord& record) {
+    auto train = metrics.find("train");
+    if (train != metrics.end() && train->is_object())
+        if (auto loss = train->find("validation_loss"); loss != train->end() && loss->is_number())
+            record.validation_loss = loss->get<double>();
+    auto selection = metrics.find("selected_by");
+    if (selection == metrics.end() || !selection->is_object()) return;
+    auto candidates = selection->find("candidates");
+    if (candidates == selection->end() || !candidates->is_array()) return;
+    const std::string winner = text_of(*selection, "winner"), by = text_of(*selection, "by"),
+                      chosen = text_of(*selection, "over") + "=" + winner;
+    for (const json& candidate : *candidates) {
+        if (!candidate.is_object() || text_of(candidate, "value") != winner) continue;
+        auto runs = candidate.find("runs");
+        if (runs != candidate.end() &&
+            std::find(runs->begin(), runs->end(), json(record.id)) != runs->end()) {
+            record.chosen_by = cat(chosen, ", chosen of ", candidates->size(), " by ", by);
+            return;
+        }
+    }
+    if (!peek) withhold(record, chosen, by);
+}
+
 // What metrics.json does not say (older or interrupted runs) stands in the settings.
 void fill_from_settings(RunRecord& record) {
     auto setting = [&](const char* key) {
@@ -141,7 +165,18 @@ void fill_from_settings(RunRecord& record) {
 
 } // namespace
 
-RunRecord read_run(const std::string& folder) {
+void withhold(RunRecord& record, const std::string& chosen, const std::string& by) {
+    record.status = "not selected";
+    record.error = cat(chosen, " was chosen by ", by,
+                       record.tasks.empty() ? "; this candidate's test set was not scored"
+                                            : "; test scores of the others are withheld (--allow-peek)");
+    record.tasks.clear();
+    record.has_average = false;
+    record.average = 0;
+    record.chosen_by.clear();
+}
+
+RunRecord read_run(const std::string& folder, bool peek) {
     RunRecord record;
     record.path = folder;
     record.id = fs::path(folder).lexically_normal().filename().string();
@@ -154,6 +189,7 @@ RunRecord read_run(const std::string& folder) {
         record.error = "metrics.json is not readable JSON; remove the file and run the configuration again";
     } else {
         fill_from_metrics(*metrics, record);
+        fill_from_selection(*metrics, peek, record);
     }
     fill_from_settings(record);
     std::optional<json> provenance = json_file(folder + "/provenance.json");
@@ -166,20 +202,20 @@ RunRecord read_run(const std::string& folder) {
     return record;
 }
 
-std::vector<RunRecord> read_runs(const std::string& results) {
+std::vector<RunRecord> read_runs(const std::string& results, bool peek) {
     std::vector<RunRecord> out;
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(results + "/runs", ignored))
-        if (entry.is_directory(ignored)) out.push_back(read_run(entry.path().string()));
+        if (entry.is_directory(ignored)) out.push_back(read_run(entry.path().string(), peek));
     std::sort(out.begin(), out.end(), [](const RunRecord& a, const RunRecord& b) {
         return std::tie(a.started, a.id) < std::tie(b.started, b.id);
     });
     return out;
 }
 
-std::optional<RunRecord> find_run(const std::string& results, const std::string& wanted) {
+std::optional<RunRecord> find_run(const std::string& results, const std::string& wanted, bool peek) {
     std::vector<RunRecord> by_prefix, by_name;
-    for (RunRecord& record : read_runs(results)) {
+    for (RunRecord& record : read_runs(results, peek)) {
         if (record.id == wanted) return record;
         if (!wanted.empty() && starts_with(record.id, wanted)) by_prefix.push_back(record);
         if (record.name == wanted) by_name.push_back(std::move(record));

@@ -1,5 +1,7 @@
 #include "harness/base/error.h"
 #include "harness/compare/compare.h"
+#include "harness/compare/letters.h"
+#include "harness/compare/selection.h"
 #include "harness/report/published.h"
 #include "tests/harness/compare/synthetic_runs.h"
 #include <functional>
@@ -116,6 +118,59 @@ TEST_F(CompareTest, DoesNotWarnOfWhatIsEqual) {
     for (const std::string& warning : report.pairs[0].warnings)
         EXPECT_TRUE(warning.find("seeds") == 0 || warning.find("learning rate: one was tried") == 0)
             << warning;
+}
+
+TEST_F(CompareTest, SaysOfManyRowsWhichHaveWhat) {
+    for (const char* id : {"a1", "a2"}) write(id, "lora", 300, [&](SyntheticRun& run) { run.seed = id[1]; });
+    write("b1", "dora", 300, [](SyntheticRun& run) { run.train = {{"max_steps", "7"}}; });
+    write("c1", "vera", 300, [](SyntheticRun& run) { run.train = {{"max_steps", "7"}}; });
+    std::vector<Comparison> comparisons = lettered_comparisons(read_runs(temp_.path()));
+    ASSERT_EQ(comparisons.size(), 1u);
+    const std::vector<std::string>& warnings = comparisons[0].warnings;
+    EXPECT_THAT(warnings,
+                Contains("steps differs: none (lora r16) against 7 (dora r16, vera r16) (train.max_steps)"));
+    EXPECT_THAT(warnings, Contains(HasSubstr("seeds: 1 a side (lora r16, dora r16, vera r16)")));
+    EXPECT_THAT(warnings, Not(Contains(HasSubstr("batch size"))));
+    const std::string html = render(comparison_as_table(comparisons[0], {}), "html");
+    EXPECT_THAT(html, HasSubstr("<li>steps differs: none (lora r16) against 7"));
+    EXPECT_THAT(render(comparison_as_table(comparisons[0], {}), "markdown"),
+                HasSubstr("not a fair comparison: steps differs"));
+}
+
+// Three rates, of which the last is best on the test set and the second on the held-out examples.
+TEST_F(CompareTest, SettlesARateByValidationLossAndWithholdsTheOthersScores) {
+    int n = 0;
+    for (auto [rate, loss, right] : {std::tuple(1e-4, 0.9, 280), {3e-4, 0.5, 300}, {1e-3, 0.7, 390}})
+        for (uint64_t seed : {1, 2})
+            write("a" + std::to_string(++n), "lora", right, [&](SyntheticRun& run) {
+                run.learning_rate = rate;
+                run.seed = seed;
+                run.validation_loss = loss;
+            });
+    write("bbbb", "dora", 310);
+    std::vector<RunRecord> store = read_runs(temp_.path());
+    select_by_validation(store, "learning_rate");
+    CompareReport report = compare_sides(store, "lora", "bbbb");
+    ASSERT_EQ(report.pairs.size(), 1u);
+    EXPECT_EQ(report.pairs[0].a.front().learning_rate, 3e-4);
+    EXPECT_THAT(compare_as_text(report, "text"), HasSubstr("chosen of 3 by validation.loss"));
+    for (const RunRecord& run : store)
+        EXPECT_EQ(run.tasks.empty(), run.method == "lora" && run.learning_rate != 3e-4) << run.id;
+    EXPECT_THROW(compare_sides(store, "a1", "bbbb"), Error);
+    store = read_runs(temp_.path());
+    EXPECT_THROW(select_by_validation(store, "adapter.nothing"), Error);
+}
+
+TEST_F(CompareTest, RefusesToSettleWhatOnlyTheTestSetCouldTell) {
+    write("aaaa", "lora", 300);
+    write("bbbb", "lora", 310, [](SyntheticRun& run) { run.learning_rate = 1e-3; });
+    std::vector<RunRecord> store = read_runs(temp_.path());
+    try {
+        select_by_validation(store, "train.learning_rate");
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("train.validation above 0"));
+    }
 }
 
 TEST_F(CompareTest, RefusesWhatCannotBePaired) {

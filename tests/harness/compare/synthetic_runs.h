@@ -21,7 +21,7 @@ struct SyntheticRun {
     std::string id, name = "tiny_suite", backbone = "tiny", method = "dora", status = "done";
     int64_t rank = 16, trainable = 1000, stored_bytes = 4096, peak_memory_bytes = 1 << 20;
     uint64_t seed = 1;
-    double learning_rate = 2e-4, train_seconds = 10;
+    double learning_rate = 2e-4, train_seconds = 10, validation_loss = -1; // below 0: not measured
     int64_t limit = 0;
     std::map<std::string, std::string> train = {}, evaluate = {}; // further settings
     std::string tokenizer = "t1";
@@ -100,6 +100,9 @@ inline void write_run(const std::string& results, const SyntheticRun& run) {
                        {"stored_bytes", run.stored_bytes},
                        {"train_seconds", run.train_seconds},
                        {"peak_memory_bytes", run.peak_memory_bytes},
+                       {"train",
+                        {{"validation_loss",
+                          run.validation_loss < 0 ? nlohmann::json() : nlohmann::json(run.validation_loss)}}},
                        {"partial", run.limit > 0},
                        {"tasks", tasks},
                        {"average", run.tasks.empty() ? nlohmann::json() : nlohmann::json(average)}});
