@@ -1,5 +1,6 @@
 #include "backends/llama/backend.h"
 #include "backends/llama/llama.h"
+#include "backends/nn/weights.h"
 #include "backends/ops/device.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"

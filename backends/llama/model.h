@@ -6,7 +6,7 @@
 // Every linear weight is a LinearSite, so that adapters can attach.
 #include "backends/llama/config.h"
 #include "backends/nn/attention.h"
-#include "backends/nn/weights.h"
+#include "backends/nn/frozen_linear.h"
 #include "backends/ops/linear_site.h"
 #include "backends/ops/rope.h"
 #include <functional>

@@ -1,5 +1,6 @@
 #include "backends/llava/backend.h"
 #include "backends/llava/llava.h"
+#include "backends/nn/weights.h"
 #include "backends/nn/generation_defaults.h"
 #include "backends/ops/device.h"
 #include "backends/ops/product.h"

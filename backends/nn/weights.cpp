@@ -25,8 +25,28 @@ std::string some(const std::vector<std::string>& names) {
                                       : std::string());
 }
 
-at::Tensor copy_in(const Checkpoint::Place& place, const std::string& name, const ParameterShape& want,
-                   const WeightOptions& options) {
+// The pages of one tensor in its file's mapping: from the first whole one to the last, or (outward) all that
+// it touches.
+std::pair<void*, size_t> pages_of(const Checkpoint::Place& place, bool outward) {
+    const auto bytes = place.file->bytes(place.entry);
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto down = [page](uintptr_t at) { return at / page * page; };
+    const auto first = reinterpret_cast<uintptr_t>(bytes.data()), last = first + bytes.size();
+    const auto begin = outward ? down(first) : down(first + page - 1);
+    const auto end = outward ? down(last + page - 1) : down(last);
+    return {reinterpret_cast<void*>(begin), end > begin ? end - begin : 0};
+}
+
+// Now, so that no training step waits for the disk; a kernel that cannot (before 5.14) reads on first use.
+void fetch_pages(const Checkpoint::Place& place) {
+#ifdef MADV_POPULATE_READ
+    const auto [begin, size] = pages_of(place, true);
+    if (size > 0) madvise(begin, size, MADV_POPULATE_READ);
+#endif
+}
+
+at::Tensor parameter_in(const Checkpoint::Place& place, const std::string& name, const ParameterShape& want,
+                        const WeightOptions& options) {
     if (place.entry.shape != want.shape)
         throw Error::data(place.file->path(), ": ", name, " must have shape ", shape_text(want.shape),
                           " by config.json, has ", shape_text(place.entry.shape));
@@ -35,17 +55,17 @@ at::Tensor copy_in(const Checkpoint::Place& place, const std::string& name, cons
         throw Error::data(place.file->path(), ": ", name, " must be F32, F16, BF16 or F64, is ",
                           dtype_name(place.entry.dtype));
     at::Tensor mapped = map_tensor(place.file, place.entry);
+    if (options.device.is_cpu() && stored == options.dtype) {
+        fetch_pages(place);
+        return mapped;
+    }
     return mapped.to(at::TensorOptions().dtype(options.dtype).device(options.device), false, true);
 }
 
 // The file's pages of one tensor may go: they are read once, and a large model's would fill the memory.
 void forget_pages(const Checkpoint::Place& place) {
-    const auto bytes = place.file->bytes(place.entry);
-    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-    const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-    if (end > begin)
-        madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED); // read-only use: no loss
+    const auto [begin, size] = pages_of(place, false);
+    if (size > 0) madvise(begin, size, MADV_DONTNEED); // read-only use: no loss
 }
 
 bool packs(const ParameterShape& parameter, const PackOptions& pack) {
@@ -78,18 +98,6 @@ PackOptions pack_options(const BackendSettings& settings, PackedWeights& into) {
     if (settings.quantization != "none" && settings.quantization != "nf4")
         throw Error::config("backend.quantization must be none or nf4, got \"", settings.quantization, "\"");
     return {&into, settings.quantization == "nf4", settings.double_quant};
-}
-
-FrozenLinear frozen_linear(const Weights& weights, const PackedWeights& packed, const std::string& path,
-                           bool bias) {
-    auto tensor = [&](const std::string& name) -> const at::Tensor& {
-        const auto at = weights.find(name);
-        if (at == weights.end()) throw Error::internal("weights: ", name, " was not loaded");
-        return at->second;
-    };
-    const at::Tensor b = bias ? tensor(path + ".bias") : at::Tensor();
-    if (const auto at = packed.find(path + ".weight"); at != packed.end()) return FrozenLinear(at->second, b);
-    return FrozenLinear(tensor(path + ".weight"), b);
 }
 
 Weights load_weights(const std::string& checkpoint, const std::vector<ParameterShape>& parameters,
@@ -143,7 +151,7 @@ Weights load_weights(const std::string& checkpoint, const std::vector<ParameterS
                 weights[name] = nf4_dequantise(*weight, options.dtype).to(options.device);
             continue;
         }
-        at::Tensor tensor = copy_in(*place, name, *parameter, options);
+        at::Tensor tensor = parameter_in(*place, name, *parameter, options);
         if (options.pack.quantise && packs(*parameter, options.pack)) {
             try {
                 (*options.pack.into)[name] = nf4_quantise(tensor, options.pack.double_quant, buffer);

@@ -1,16 +1,12 @@
 #pragma once
 // A backbone's weights by their names: out of a checkpoint, every name and shape checked, or drawn from a
 // seed.
-#include "backends/ops/linear_site.h"
+#include "backends/nn/frozen_linear.h"
 #include "harness/api/backend.h"
 #include "harness/api/settings.h"
 #include <functional>
-#include <map>
 
 namespace dorabench {
-
-using Weights = std::map<std::string, at::Tensor>;
-using PackedWeights = std::map<std::string, std::shared_ptr<const Nf4Weight>>;
 
 // Linear weights but the head's go into 4 bits, one after another, so that the 16-bit model is never held
 // whole. Weights that a checkpoint holds in NF4 already stay as they are.
@@ -33,20 +29,17 @@ struct WeightOptions {
     PackOptions pack;
 };
 
-// Copies (never maps) the parameters: training may write to them. Error::data lists what is missing,
-// unexpected, of another shape, or not of a floating-point dtype.
+// On the CPU, parameters that are in `dtype` already stay in the mapped file, whose pages the processes of
+// one machine share (a sweep's workers hold one base); a page that is written to, in full fine-tuning,
+// becomes the writer's own, never the file's. All others are copied. The file must not be overwritten in
+// place meanwhile. Error::data lists what is missing, unexpected, of another shape, or not of a
+// floating-point dtype.
 Weights load_weights(const std::string& checkpoint, const std::vector<ParameterShape>& parameters,
                      const WeightOptions& options);
 // As the originals' initialisation: matrices N(0, std), biases 0, norm weights 1. The bits depend on seed and
 // names alone, not on the number of threads.
 Weights random_weights(uint64_t seed, const std::vector<ParameterShape>& parameters,
                        const WeightOptions& options, double std = 0.02);
-
-// "<path>.weight" and, where asked for, "<path>.bias", as a frozen layer: in NF4 where `packed` has the
-// weight. Both maps hold what load_weights() or random_weights() gave; a name in neither is an internal
-// error.
-FrozenLinear frozen_linear(const Weights& weights, const PackedWeights& packed, const std::string& path,
-                           bool bias);
 
 // Fills a float32 CPU tensor with N(0, std) from a counter-based generator.
 void fill_normal(at::Tensor& tensor, uint64_t seed, double std);

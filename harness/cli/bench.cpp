@@ -10,6 +10,7 @@
 #include "backends/ops/tensor_io.h"
 #include "harness/base/env.h"
 #include "harness/base/files.h"
+#include "harness/base/heap.h"
 #include "harness/base/log.h"
 #include "harness/base/progress.h"
 #include "harness/base/rng.h"
@@ -264,10 +265,6 @@ ordered_json Bench::line(const Method& method, const Roofline& roofline) const {
     int64_t trainable = 0;
     for (const TrainableTensor& t : method.adapter->trainable()) trainable += t.tensor.numel();
     const double seconds = median(method.seconds);
-    ordered_json allocator = ordered_json::object();
-    for (const char* name : {"MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
-                             "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTORCH_CUDA_ALLOC_CONF"})
-        if (const auto value = environment(name)) allocator[name] = *value;
     return {
         {"kind", "step"},
         {"tool", "dora-bench"},
@@ -294,7 +291,7 @@ ordered_json Bench::line(const Method& method, const Roofline& roofline) const {
         {"interleaved", options_.interleave && methods_.size() > 1},
         {"other_load_cores", median(method.other_cores)},
         {"threads", at::get_num_threads()},
-        {"allocator", allocator}};
+        {"allocator", heap_environment()}};
 }
 
 std::vector<ordered_json> Bench::lines(const Roofline& roofline) const {

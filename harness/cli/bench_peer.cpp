@@ -1,5 +1,6 @@
 #include "harness/cli/bench_peer.h"
 #include "harness/base/error.h"
+#include "harness/base/heap.h"
 #include "harness/base/text.h"
 #include <ATen/Parallel.h>
 #include <array>
@@ -36,11 +37,11 @@ nlohmann::ordered_json run_peer(const BenchOptions& options, const std::string& 
                                 const std::string& dtype, const std::string& method) {
     const std::string preset = shape == "llama-7b-slice" ? "slice7b" : shape;
     const std::string type = dtype == "float32" ? "fp32" : dtype == "bfloat16" ? "bf16" : "fp16";
-    const std::string command =
-        cat(quoted(options.python), " ", quoted(options.peer), " --preset ", quoted(preset), " --method ",
-            quoted(method), " --rank ", options.rank, " --seqlen ", options.tokens, " --dtype ", type,
-            " --steps ", options.steps, " --warmup ", std::max<int64_t>(1, options.warmup), " --threads ",
-            at::get_num_threads(), " --device ", quoted(options.device));
+    const std::string command = cat(
+        "env ", heap_environment(), " ", quoted(options.python), " ", quoted(options.peer), " --preset ",
+        quoted(preset), " --method ", quoted(method), " --rank ", options.rank, " --seqlen ", options.tokens,
+        " --dtype ", type, " --steps ", options.steps, " --warmup ", std::max<int64_t>(1, options.warmup),
+        " --threads ", at::get_num_threads(), " --device ", quoted(options.device));
     for (const std::string& line : split(output_of(command), '\n')) {
         const auto json = nlohmann::json::parse(line, nullptr, false);
         if (!json.is_object() || !json.contains("step_s_median")) continue;
@@ -58,6 +59,7 @@ nlohmann::ordered_json run_peer(const BenchOptions& options, const std::string& 
                     {"step_seconds", json.at("step_s_median").get<double>()},
                     {"step_seconds_min", json.at("step_s_min").get<double>()},
                     {"peak_memory_bytes", int64_t(memory * 1048576)},
+                    {"allocator", heap_environment()},
                     {"versions",
                      {{"torch", json.value("torch", "")},
                       {"transformers", json.value("transformers", "")},

@@ -2,7 +2,8 @@
 // bench --peer SCRIPT: another tool's training step on the same shape, in turn with ours.
 // The script is called once a method as `python SCRIPT --preset P --method M --rank R --seqlen T --dtype D
 // --steps N --warmup W --threads K --device D` and prints one JSON line with step_s_median, step_s_min,
-// memory_before_mib and memory_peak_mib (the conventions of ../shared/baselines/hf_step.py).
+// memory_before_mib and memory_peak_mib (the conventions of ../shared/baselines/hf_step.py;
+// scripts/peers/peft_step.py has them too). Its heap is kept as ours is (harness/base/heap.h).
 #include "harness/cli/commands.h"
 #include <nlohmann/json.hpp>
 
