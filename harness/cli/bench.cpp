@@ -462,7 +462,9 @@ int bench_command(const BenchOptions& options, const Globals& globals) {
         for (const std::string& dtype : options.dtypes)
             for (ordered_json& line :
                  bench_one(options, family_of(shape, *globals.registries), shape, dtype)) {
-                if (globals.format == "json") std::cout << line.dump() << std::endl;
+                // a line is a measurement; ratios only where another tool's lines stand beside ours
+                if (globals.format == "json" && (line["kind"] != "ratio" || !options.peer.empty()))
+                    std::cout << line.dump() << std::endl;
                 all.push_back(std::move(line));
             }
     if (globals.format != "json") std::cout << table_of(all);
