@@ -51,21 +51,15 @@ constexpr Ending kEndings[] = {
     {".alpha", 's'},
 };
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-    for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-        text.replace(at, from.size(), to);
-    return text;
-}
-
 // What a key says without the wrappers that trainers add.
 std::string plain_key(std::string key) {
     for (const char* prefix : {"base_model.model.", "_fsdp_wrapped_module.", "module."})
         if (starts_with(key, prefix)) key = key.substr(std::string(prefix).size());
     for (const char* infix : {"_fsdp_wrapped_module.", "_checkpoint_wrapped_module."})
-        key = replaced(key, infix, "");
-    key = replaced(key, ".dora_layer.", ".");
+        key = replace_all(key, infix, "");
+    key = replace_all(key, ".dora_layer.", ".");
     if (ends_with(key, ".default")) key = key.substr(0, key.size() - 8);
-    return replaced(key, ".default.", ".");
+    return replace_all(key, ".default.", ".");
 }
 
 class Importer {
@@ -78,8 +72,8 @@ public:
         }
     }
     ImportedAdapter run() {
-        out_.format = format();
-        if (out_.format == "peft") return peft();
+        out_.format = file_.format.empty() ? format() : file_.format;
+        if (out_.format == "peft" || (out_.format == "diffusers" && !file_.config.empty())) return peft();
         if (out_.format == "catid")
             throw Error::data(file_.path,
                               ": catid/dora's form has one magnitude per input (norm over dim 0), which is "
@@ -116,7 +110,7 @@ private:
         throw Error::data(
             file_.path,
             ": expected an adapter of PEFT, NVlabs, VL-BART, torchtune, mlx-lm, kohya, LyCORIS "
-            "or fsdp_qlora; none of its ",
+            "fsdp_qlora or Diffusers; none of its ",
             file_.tensors.size(), " tensors has such a name",
             any_ending(".lora_A.weight") ? "" : "; a PEFT adapter needs its adapter_config.json beside it");
     }
@@ -135,17 +129,20 @@ private:
         for (const NamedTensor& t : file_.tensors) {
             std::string name = t.name;
             const std::string spelt = ".lora_magnitude_vector";
-            name = replaced(name, ".default.", ".");
+            name = replace_all(name, ".default.", ".");
             if (ends_with(name, ".default")) name = name.substr(0, name.size() - 8);
             if (ends_with(name, spelt + ".weight")) name = name.substr(0, name.size() - 7);
             if (t.tensor.is_floating_point()) check_values(file_.path, t);
-            if (!names.insert(name).second) fail(t.name, "stands twice, as two spellings of one tensor");
             for (const char* end :
                  {".lora_A.weight", ".lora_B.weight", ".vera_lambda_b", ".lora_magnitude_vector"})
-                if (ends_with(name, end) && starts_with(name, kKeyPrefix))
-                    paths.insert(
-                        name.substr(std::string(kKeyPrefix).size(),
-                                    name.size() - std::string(end).size() - std::string(kKeyPrefix).size()));
+                if (ends_with(name, end) && starts_with(name, kKeyPrefix)) {
+                    const size_t prefix = std::string(kKeyPrefix).size();
+                    const std::string path =
+                        module_path(name.substr(prefix, name.size() - std::string(end).size() - prefix));
+                    paths.insert(path);
+                    name = kKeyPrefix + path + end;
+                }
+            if (!names.insert(name).second) fail(t.name, "stands twice, as two spellings of one tensor");
             out_.tensors.push_back({name, t.tensor});
         }
         const bool dora = config_.value("use_dora", Json(false)) == true;
@@ -162,7 +159,7 @@ private:
             const auto at = config_.find(key);
             return at != config_.end() && !at->is_null() && !(at->is_structured() && at->empty());
         };
-        if (chosen("layers_to_transform") ||
+        if (out_.format == "diffusers" || chosen("layers_to_transform") ||
             (chosen("exclude_modules") && config_["exclude_modules"].is_string())) {
             config_["target_modules"] = std::vector<std::string>(paths.begin(), paths.end());
             for (const char* key : {"layers_to_transform", "layers_pattern", "exclude_modules"})
@@ -180,6 +177,11 @@ private:
             for (const Ending& candidate : kEndings)
                 if (!ending && ends_with(key, candidate.text)) ending = &candidate;
             const bool vlbart = out_.format == "vl-bart";
+            if (!ending && out_.format == "kohya")
+                fail(t.name,
+                     "expected lora_down, lora_up, alpha or dora_scale; the file mixes in another method "
+                     "(LoHa, LoKr, Tucker's lora_mid, a full difference), which cannot be converted: "
+                     "merge it with its own tool");
             if (!ending ||
                 (ending->role == 'm' && std::string(ending->text) == ".m" && out_.format != "mlx")) {
                 if (vlbart && trained_in_vlbart(key)) {
@@ -224,27 +226,43 @@ private:
                                        : ": its A (lora_A, lora_a, lora_down)"),
                  "is missing; the adapter was cut off, fetch or save it again");
         if (m.a.defined()) {
-            for (const auto& [tensor, key] : {std::pair{&m.a, &m.a_key}, std::pair{&m.b, &m.b_key}}) {
-                if (tensor->dim() == 4 && tensor->size(2) == 1 && tensor->size(3) == 1)
-                    *tensor = tensor->flatten(1);
-                if (tensor->dim() != 2)
-                    fail(*key, cat("expected a matrix, got ", tensor->dim(),
-                                   " dimensions; convolutions are merged into "
-                                   "their base by their own tools, not imported"));
-            }
+            const bool kernels = out_.format == "kohya" || out_.format == "diffusers";
+            for (const auto& [tensor, key] : {std::pair{&m.a, &m.a_key}, std::pair{&m.b, &m.b_key}})
+                if (tensor->dim() != 2 && !(kernels && tensor->dim() > 2 && tensor->dim() < 6))
+                    fail(*key, cat("expected a matrix, got ", tensor->dim(), " dimensions"));
+            if (m.b.numel() != m.b.size(0) * m.b.size(1))
+                fail(m.b_key, "expected [out, r, 1, 1], one value a rank and output channel; a wider kernel "
+                              "is of another method and cannot be converted");
+            if (m.a.dim() > 2 && is_linear(path)) m.a = flat_kernel(m.a, m.a_key), m.b = m.b.flatten(1);
             if (out_.format == "mlx") m.a = m.a.t().contiguous(), m.b = m.b.t().contiguous();
             if (m.a.size(0) != m.b.size(1) || m.a.size(0) == 0)
                 fail(m.b_key, cat("expected [out, r] with r = ", m.a.size(0), " as ", m.a_key,
                                   " has it, got ", m.b.size(0), " by ", m.b.size(1)));
         }
         if (m.magnitude.defined()) m.magnitude = magnitude(m);
+        if (m.magnitude.defined() && m.a.defined() && m.a.dim() > 2) { // as PEFT keeps a convolution's
+            std::vector<int64_t> shape(size_t(m.a.dim()), 1);
+            shape[1] = m.magnitude.numel();
+            m.magnitude = m.magnitude.view(shape);
+        }
         if (out_.format == "torchtune") reorder(path, m);
+    }
+
+    // Some tools keep a linear layer's pair as a kernel of 1 by 1.
+    bool is_linear(const std::string& path) const {
+        return !options_.base_paths.empty() && !options_.convolutions.count(module_path(path));
+    }
+    at::Tensor flat_kernel(const at::Tensor& a, const std::string& key) const {
+        if (a.numel() != a.size(0) * a.size(1))
+            fail(key,
+                 "is a convolution's kernel, and the base has a linear layer there; name the base that the "
+                 "adapter was made for");
+        return a.flatten(1);
     }
 
     at::Tensor magnitude(const Module& m) const {
         const at::Tensor& t = m.magnitude;
-        const bool vector = t.dim() == 1 || (t.dim() == 2 && (t.size(0) == 1 || t.size(1) == 1)) ||
-                            (t.dim() == 4 && t.numel() == std::max(t.size(0), t.size(1)));
+        const bool vector = t.dim() > 0 && t.numel() == *std::max_element(t.sizes().begin(), t.sizes().end());
         if (!vector) fail(m.m_key, "expected one value per output row, [out] or [out, 1]");
         if (!m.a.defined()) return t.reshape(-1).contiguous();
         const int64_t out = m.b.size(0), in = m.a.size(1), n = t.numel();
@@ -299,14 +317,23 @@ private:
                                                                   {".mlp.w1", ".mlp.gate_proj"},
                                                                   {".mlp.w2", ".mlp.down_proj"},
                                                                   {".mlp.w3", ".mlp.up_proj"}})
-                if (path.find(to) == std::string::npos) path = replaced(path, from, to);
+                if (path.find(to) == std::string::npos) path = replace_all(path, from, to);
             if (starts_with(path, "layers.")) path = "model." + path;
             return path == "output" ? "lm_head" : path;
+        }
+        if (out_.format == "diffusers") { // text encoders: with and without the outer class's name
+            const auto known = [&](const std::string& path) {
+                return std::find(options_.base_paths.begin(), options_.base_paths.end(), path) !=
+                       options_.base_paths.end();
+            };
+            const std::string outer = "text_model.",
+                              other = starts_with(name, outer) ? name.substr(outer.size()) : outer + name;
+            return !known(name) && known(other) ? other : name;
         }
         if (out_.format != "kohya" || name.find('.') != std::string::npos) return name;
         std::string found;
         for (const std::string& path : options_.base_paths) {
-            const std::string flat = replaced(path, ".", "_");
+            const std::string flat = replace_all(path, ".", "_");
             if (name != flat && !ends_with(name, "_" + flat)) continue;
             if (path.size() > found.size()) found = path;
         }
@@ -323,6 +350,8 @@ private:
         const double rank = double(m.a.size(0));
         if (out_.format == "vl-bart") return rank;
         if (out_.format == "kohya") return m.alpha > 0 ? m.alpha : rank;
+        if (out_.format == "diffusers")
+            return m.alpha > 0 ? m.alpha : options_.alpha > 0 ? options_.alpha : rank;
         if (out_.format == "fsdp_qlora" && m.magnitude.defined()) return rank;
         if (out_.format == "mlx") {
             const Json& parameters = config_.is_object() && config_.contains("lora_parameters")
@@ -372,6 +401,11 @@ private:
         }
         out_.config = adapter_config_text(settings, choice, out_.format == "vl-bart" ? "vlbart" : "",
                                           options_.base_name, 1);
+        if (out_.format == "diffusers") { // no language model
+            Json config = Json::parse(out_.config);
+            config["task_type"] = nullptr;
+            out_.config = config.dump(2) + "\n";
+        }
         return std::move(out_);
     }
     void add_module(const std::string& name, const Module& m, AdapterSettings& settings,
@@ -382,7 +416,7 @@ private:
         site.low_rank = m.a.defined();
         const std::string at = kKeyPrefix + site.path;
         if (site.low_rank) {
-            site.rank = m.a.size(0), site.in = m.a.size(1), site.out = m.b.size(0);
+            site.rank = m.a.size(0), site.in = m.a.numel() / site.rank, site.out = m.b.size(0);
             site.alpha = alpha_of(m);
             if (settings.alpha == 0) settings.alpha = site.alpha;
             settings.target_modules.push_back(site.path);

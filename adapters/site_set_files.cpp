@@ -23,6 +23,13 @@ std::string shape_text(const at::Tensor& tensor) {
     return "[" + join(sizes, ", ") + "]";
 }
 
+// A convolution's tensors as those of the matrix [out, in h w] that its kernel is.
+at::Tensor as_matrix(const at::Tensor& tensor, at::IntArrayRef shape) {
+    if (tensor.dim() > 2 && shape.size() == 2) return tensor.flatten(1);
+    if (tensor.dim() > 2 && shape.size() == 1 && tensor.numel() == tensor.size(1)) return tensor.reshape(-1);
+    return tensor;
+}
+
 std::string some(const std::vector<std::string>& names) {
     const std::vector<std::string> first(names.begin(), names.begin() + std::min<size_t>(names.size(), 5));
     return join(first, ", ") + (names.size() > 5 ? cat(" and ", names.size() - 5, " more") : "");
@@ -82,11 +89,11 @@ public:
         for (const std::string& name : spellings) {
             const auto at = tensors_.find(name);
             if (at == tensors_.end()) continue;
-            const at::Tensor tensor = at->second;
+            const at::Tensor stored = at->second, tensor = as_matrix(stored, shape);
             tensors_.erase(at);
             if (tensor.sizes() != shape)
                 throw Error::data(path_, ": ", name, " must be ", shape_text(at::empty(shape)),
-                                  " as the settings have it, got ", shape_text(tensor),
+                                  " as the settings have it, got ", shape_text(stored),
                                   "; rank and target modules must be those of the adapter");
             if (!tensor.isfinite().all().item<bool>())
                 throw Error::data(path_, ": ", name, " holds NaN or infinity");

@@ -13,6 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kIndex = "model.safetensors.index.json";
+// transformers' name, and that of Diffusers, whose folders may hold fp16 copies beside
+constexpr const char* kStems[] = {"model", "diffusion_pytorch_model"};
 
 // The index's weight_map, read event by event so that a repeated weight is seen. Other parts are passed over.
 class IndexReader : public nlohmann::json_sax<nlohmann::json> {
@@ -123,13 +125,18 @@ Checkpoint Checkpoint::open(const std::string& path) {
             index = path;
         else
             out.files_ = {path};
-    } else if (fs::path folder(path); exists((folder / "model.safetensors").string())) {
-        out.files_ = {(folder / "model.safetensors").string()};
-    } else if (exists((folder / kIndex).string())) {
-        index = folder / kIndex;
     } else {
-        out.files_ = loose_files(folder);
-        if (out.files_.empty())
+        const fs::path folder(path);
+        for (const char* stem : kStems) {
+            const fs::path file = folder / cat(stem, ".safetensors"), parts = file.string() + ".index.json";
+            if (!out.files_.empty() || !index.empty()) break;
+            if (exists(file.string()))
+                out.files_ = {file.string()};
+            else if (exists(parts.string()))
+                index = parts;
+        }
+        if (index.empty() && out.files_.empty()) out.files_ = loose_files(folder);
+        if (index.empty() && out.files_.empty())
             throw Error::data(path, ": expected model.safetensors or ", kIndex, ", found neither",
                               no_weights(folder));
     }

@@ -2,6 +2,7 @@
 #include "backends/ops/adapted_linear_node.h"
 #include "backends/ops/compose.h"
 #include "backends/ops/cuda_kernels.h"
+#include "backends/ops/nf4_product.h"
 #include "backends/ops/product.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -113,9 +114,16 @@ at::Tensor forward_with_second_product(const AdaptedSite& site, const at::Tensor
     return y;
 }
 
+// x W^T + b; a packed W from its codes where that is the faster way.
+at::Tensor base_product(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& bias = {}) {
+    at::Tensor z = site.packed ? nf4_product(*site.packed, x) : at::Tensor();
+    if (!z.defined()) return linear_product(x, site.dense(), bias);
+    return bias.defined() ? z.add_(bias) : z;
+}
+
 at::Tensor forward_site(const AdaptedSite& site, const at::Tensor& x, const at::Tensor& hidden) {
-    if (!detail::is_adapted(site)) return linear_product(x, site.dense(), site.bias);
-    at::Tensor z = linear_product(x, site.dense());
+    if (!detail::is_adapted(site)) return base_product(site, x, site.bias);
+    at::Tensor z = base_product(site, x);
     if (site.down.defined())
         low_rank_compose(z, site, hidden, site.gain, site.bias);
     else

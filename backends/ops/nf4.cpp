@@ -1,5 +1,8 @@
 #include "backends/ops/nf4.h"
 #include "backends/ops/cuda_kernels.h"
+#include "backends/ops/kernel_math.h"
+#include "backends/ops/nf4_cpu.h"
+#include "backends/ops/nf4_product.h"
 #include "harness/base/error.h"
 #include <ATen/ops/linspace.h>
 #include <algorithm>
@@ -12,24 +15,7 @@
 namespace dorabench {
 namespace {
 
-constexpr std::array<float, 16> kTable = {
-    -1.0f,
-    -0.6961928009986877f,
-    -0.5250730514526367f,
-    -0.39491748809814453f,
-    -0.28444138169288635f,
-    -0.18477343022833334f,
-    -0.09105003625154495f,
-    0.0f,
-    0.07958029955625534f,
-    0.16093020141124725f,
-    0.24611230194568634f,
-    0.33791524171829224f,
-    0.44070982933044434f,
-    0.5626170039176941f,
-    0.7229568362236023f,
-    1.0f,
-};
+constexpr std::array<float, 16> kTable = {DORABENCH_NF4_TABLE};
 constexpr uint8_t kZeroCode = 7;
 // bitsandbytes' CPU code finds an 8-bit code on a grid of this many steps over [-1, 1]; the same grid gives
 // the same codes where two values of the map are nearly as close.
@@ -123,50 +109,17 @@ at::Tensor row_norms(const at::Tensor& weight) {
     return norms;
 }
 
-template <typename S>
-void dequantise_blocks(const uint8_t* codes, const float* absmax, S* y, int64_t n, int64_t block) {
-    std::array<std::array<float, 2>, 256> pairs; // both values of a byte
-    for (size_t byte = 0; byte < 256; ++byte) pairs[byte] = {kTable[byte >> 4], kTable[byte & 15]};
-    at::parallel_for(0, (n + block - 1) / block, kGrain, [&](int64_t first, int64_t last) {
-        float values[64];
-        for (int64_t b = first; b < last; ++b) {
-            const float scale = absmax[b];
-            for (int64_t at = b * block, end = std::min(n, at + block); at < end; at += 64) {
-                const int64_t count = std::min<int64_t>(64, end - at), bytes = (count + 1) / 2;
-                for (int64_t i = 0; i < bytes; ++i)
-                    std::memcpy(values + 2 * i, pairs[codes[at / 2 + i]].data(), 2 * sizeof(float));
-                for (int64_t i = 0; i < count; ++i) y[at + i] = S(values[i] * scale);
-            }
-        }
-    });
-}
-
 void dequantise_into(const Nf4Weight& weight, at::Tensor& y) {
+    if (weight.codes.is_cpu()) return nf4_dequantise_cpu(weight, y);
     const at::Tensor absmax = nf4_absmax(weight);
     const int64_t n = weight.out * weight.in;
     if (const CudaKernels* cuda = kernels_for(y); cuda && weight.block % 8 == 0)
         return cuda->nf4_dequantise(weight.codes, absmax, weight.block, y);
-    if (!weight.codes.is_cpu()) { // by ATen's own operators: a gather and a product
-        const at::Tensor bytes = weight.codes.to(at::kLong);
-        const at::Tensor codes = at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).view(-1);
-        const at::Tensor values = nf4_table().to(y.device()).index_select(0, codes.narrow(0, 0, n));
-        y.view(-1).copy_(values * absmax.repeat_interleave(weight.block).narrow(0, 0, n));
-        return;
-    }
-    const uint8_t* codes = weight.codes.const_data_ptr<uint8_t>();
-    const float* scales = absmax.const_data_ptr<float>();
-    switch (y.scalar_type()) {
-    case at::kFloat:
-        return dequantise_blocks(codes, scales, y.mutable_data_ptr<float>(), n, weight.block);
-    case at::kDouble:
-        return dequantise_blocks(codes, scales, y.mutable_data_ptr<double>(), n, weight.block);
-    case at::kBFloat16:
-        return dequantise_blocks(codes, scales, y.mutable_data_ptr<c10::BFloat16>(), n, weight.block);
-    case at::kHalf:
-        return dequantise_blocks(codes, scales, y.mutable_data_ptr<c10::Half>(), n, weight.block);
-    default:
-        TORCH_CHECK(false, "[nf4] the weight's dtype must be floating, got ", y.scalar_type());
-    }
+    // by ATen's own operators: a gather and a product
+    const at::Tensor bytes = weight.codes.to(at::kLong);
+    const at::Tensor codes = at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).view(-1);
+    const at::Tensor values = nf4_table().to(y.device()).index_select(0, codes.narrow(0, 0, n));
+    y.view(-1).copy_(values * absmax.repeat_interleave(weight.block).narrow(0, 0, n));
 }
 
 } // namespace
@@ -248,6 +201,13 @@ at::Tensor nf4_dequantise(const Nf4Weight& weight, at::ScalarType type) {
     at::Tensor y = at::empty({weight.out, weight.in}, at::TensorOptions(type).device(weight.device()));
     dequantise_into(weight, y);
     return y;
+}
+
+at::Tensor nf4_product(const Nf4Weight& weight, const at::Tensor& x) {
+    at::NoGradGuard no_grad;
+    if (x.scalar_type() != weight.dtype || x.device() != weight.device()) return {};
+    if (nf4_few_rows(weight, x.size(0))) return nf4_product_cpu(weight, x);
+    return {};
 }
 
 at::Tensor Nf4Weight::dense() const {

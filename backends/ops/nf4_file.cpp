@@ -113,19 +113,19 @@ std::vector<NamedTensor> nf4_tensors(const std::string& name, const Nf4Weight& w
     const std::string type = weight.dtype == at::kBFloat16 ? "bfloat16"
                              : weight.dtype == at::kHalf   ? "float16"
                                                            : "float32";
-    Json state = {{"quant_type", "nf4"}, {"blocksize", weight.block}, {"dtype", type}};
-    state["shape"] = {weight.out, weight.in};
+    // as Python's json.dumps spaces and orders it, so that a file that went through bitsandbytes is the same
+    std::string text = cat("{\"quant_type\": \"nf4\", \"blocksize\": ", weight.block, ", \"dtype\": \"", type,
+                           "\", \"shape\": [", weight.out, ", ", weight.in, "]");
     std::vector<NamedTensor> all = {{name, weight.codes.cpu().view({-1, 1})},
                                     {name + ".absmax", weight.absmax.cpu()},
                                     {name + ".quant_map", nf4_table()}};
     if (weight.nested()) {
-        state["nested_blocksize"] = weight.nested_block;
-        state["nested_dtype"] = "float32";
-        state["nested_offset"] = weight.offset;
+        text += cat(", \"nested_blocksize\": ", weight.nested_block,
+                    ", \"nested_dtype\": \"float32\", \"nested_offset\": ", Json(weight.offset).dump());
         all.push_back({name + ".nested_absmax", weight.nested_absmax.cpu()});
         all.push_back({name + ".nested_quant_map", weight.nested_map.cpu()});
     }
-    const std::string text = state.dump();
+    text += "}";
     at::Tensor bytes = at::empty({int64_t(text.size())}, at::kByte);
     std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<uint8_t>());
     all.push_back({name + kState, bytes});

@@ -1,4 +1,5 @@
-#include "backends/ops/nf4.h"
+#include "backends/ops/nf4_product.h"
+#include <ATen/ops/matmul.h>
 
 namespace dorabench::ref {
 
@@ -20,6 +21,11 @@ at::Tensor nf4_dequantise(const Nf4Weight& weight) {
         y.mutable_data_ptr<float>()[i] = table.const_data_ptr<float>()[i % 2 ? byte & 15 : byte >> 4] * scale;
     }
     return y;
+}
+
+at::Tensor nf4_product(const Nf4Weight& weight, const at::Tensor& x) {
+    const at::Tensor w = nf4_dequantise(weight).to(weight.dtype).to(at::kDouble);
+    return at::matmul(x.to(at::kDouble), w.t());
 }
 
 } // namespace dorabench::ref

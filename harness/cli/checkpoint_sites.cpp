@@ -10,6 +10,12 @@ namespace {
 
 bool ends_in_weight(const std::string& name) { return ends_with(name, ".weight"); }
 
+// Embeddings by their names: "…embed_tokens.weight", "wte" has none of its own, "time_embedding.linear_1" is none.
+bool is_table(const std::string& name) {
+    const std::string path = name.substr(0, name.rfind('.')), last = path.substr(path.rfind('.') + 1);
+    return last.find("embed") != std::string::npos || last == "shared";
+}
+
 [[noreturn]] void no_computation() {
     throw Error::internal("checkpoint_sites: weights alone, without a forward pass");
 }
@@ -25,9 +31,11 @@ ModelShapes guessed_shapes(const Checkpoint& checkpoint, const std::string& fold
         parameter.name = name;
         parameter.shape = place.entry.shape;
         if (const auto at = packed.find(name); at != packed.end()) parameter.shape = {at->second->out, at->second->in};
-        parameter.linear = parameter.shape.size() == 2 && ends_in_weight(name) &&
-                           name.find("embed") == std::string::npos &&
-                           name.find("shared.") == std::string::npos;
+        parameter.linear = parameter.shape.size() >= 2 && ends_in_weight(name) && !is_table(name);
+        if (parameter.linear && parameter.shape.size() > 2) { // a kernel as the matrix [out, in h w]
+            const int64_t out = parameter.shape[0];
+            parameter.shape = {out, out > 0 ? place.entry.elements() / out : 0};
+        }
         parameter.head = name == "lm_head.weight";
         shapes.parameters.push_back(parameter);
     }
@@ -76,16 +84,18 @@ CheckpointSites::CheckpointSites(const std::string& folder, const Registry<Backe
         const auto at =
             std::lower_bound(parameters_.begin(), parameters_.end(), parameter.name,
                              [](const NamedTensor& a, const std::string& b) { return a.name < b; });
-        if (!at->tensor.is_floating_point() || at->tensor.sizes() != at::IntArrayRef(parameter.shape))
+        const at::Tensor weight = at->tensor.dim() > 2 ? at->tensor.flatten(1) : at->tensor;
+        if (!weight.is_floating_point() || weight.sizes() != at::IntArrayRef(parameter.shape))
             throw Error::data(checkpoint_.find(parameter.name)->file->path(), ": ", parameter.name,
                               " must be a floating-point matrix as config.json has it, got ",
                               at->tensor.sizes(), " of ", c10::toString(at->tensor.scalar_type()),
                               "; of quantised checkpoints only bitsandbytes' NF4 can be used here");
-        if (quantise && !parameter.head) {
-            packed_[parameter.name] = nf4_quantise(at->tensor, true, buffer);
+        if (at->tensor.dim() > 2) convolutions_.insert(path);
+        if (quantise && !parameter.head && at->tensor.dim() == 2) {
+            packed_[parameter.name] = nf4_quantise(weight, true, buffer);
             sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(packed_[parameter.name], {})));
         } else {
-            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(at->tensor, {})));
+            sites_.push_back(std::make_unique<LinearSite>(path, FrozenLinear(weight, {})));
         }
     }
 }

@@ -5,16 +5,18 @@
 #include "adapters/adapter_set.h"
 #include "backends/io/safetensors.h"
 #include "harness/cli/commands.h"
+#include <set>
 
 namespace dorabench {
 
 class CheckpointSites final : public Backend {
 public:
     // Which weights are linear is the backend's word where the checkpoint is of a known family, else every
-    // matrix "….weight" but embeddings. Weights that the checkpoint holds in NF4 are sites on these; with
+    // matrix "….weight" but embeddings, and every convolution's kernel, as the matrix [out, in h w]. Weights that the checkpoint holds in NF4 are sites on these; with
     // `quantise` every linear weight but the head's is put into NF4 first. Error::data for other integer weights.
     CheckpointSites(const std::string& folder, const Registry<BackendFactory>& backends, bool quantise = false);
     const std::map<std::string, std::shared_ptr<const Nf4Weight>>& packed() const { return packed_; } // by name
+    const std::set<std::string>& convolutions() const { return convolutions_; } // paths of sites that are kernels
     const Checkpoint& checkpoint() const { return checkpoint_; }
 
     const ModelShapes& shapes() const override { return shapes_; }
@@ -33,6 +35,7 @@ private:
     Checkpoint checkpoint_;
     ModelShapes shapes_;
     std::map<std::string, std::shared_ptr<const Nf4Weight>> packed_;
+    std::set<std::string> convolutions_;
     std::vector<std::unique_ptr<LinearSite>> sites_;
     std::vector<NamedTensor> parameters_;
 };

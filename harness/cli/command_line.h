@@ -1,7 +1,7 @@
 #pragma once
 // The command line as CLI11 sees it; with cli.cpp and completion.cpp the only files that include CLI11. Fills
 // the option structs of commands.h; which command was given is kept until run() calls it.
-#include "harness/cli/commands.h"
+#include "harness/cli/merge.h"
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <limits>
@@ -15,6 +15,7 @@ struct Options {
     ParamsOptions params;
     EvalOptions eval;
     MergeOptions merge;
+    MergeForm merge_form;
     ExportOptions export_;
     ImportOptions import_;
     AnalyzeOptions analyze;

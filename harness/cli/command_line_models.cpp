@@ -63,15 +63,21 @@ void CommandLine::add_checkpoints() {
         ->type_name("X");
     sub->add_option("--dora-axis", o_.import_.dora_axis, "what a dora_scale on a square layer runs over")
         ->check(CLI::IsMember({"out", "in"}));
-    sub = command("merge", "Write a HF checkpoint with the adapter merged in",
-                  "merge --checkpoint /models/llama-7b --adapter adapter --to merged --dtype float32",
-                  [this] { return merge_command(o_.merge, o_.globals); });
+    sub = command("merge", "Write a HF checkpoint with the adapter merged in, or in 4 bits",
+                  "merge --checkpoint /models/llama-7b --adapter adapter --to merged --dtype float32\n"
+                  "merge --checkpoint /models/llama-7b --to llama-7b-nf4 --as nf4",
+                  [this] { return merge_as(o_.merge, o_.merge_form, o_.globals); });
     sub->add_option("--checkpoint", o_.merge.checkpoint, "base checkpoint folder or hub id")
         ->required()
         ->type_name("DIR");
-    sub->add_option("--adapter", o_.merge.adapter, "adapter folder in HF PEFT's format")
-        ->required()
+    sub->add_option("--adapter", o_.merge.adapter,
+                    "adapter folder in HF PEFT's format; of a Diffusers pipeline: what import wrote")
         ->type_name("DIR");
+    sub->add_option("--as", o_.merge_form.as,
+                    "nf4: linear weights as bitsandbytes' 4-bit checkpoints have them")
+        ->check(CLI::IsMember({"dense", "nf4"}))
+        ->capture_default_str();
+    sub->add_flag("!--no-double-quant", o_.merge_form.double_quant, "nf4: scales in float32");
     sub->add_option("--to", o_.merge.to, "folder to write")->required()->type_name("DIR");
     sub->add_option("--dtype", o_.merge.dtype, "float32, bfloat16 or float16 (the base's)")->check(dtype());
     sub->add_option(

@@ -1,6 +1,7 @@
 // import: another project's adapter as a HF PEFT folder. The format is told by the keys; see
 // adapters/foreign.h.
 #include "adapters/adapter_set.h"
+#include "adapters/diffusers.h"
 #include "adapters/foreign.h"
 #include "adapters/peft_config.h"
 #include "backends/io/torch_pickle.h"
@@ -39,7 +40,7 @@ std::vector<NamedTensor> tensors_of(const std::string& path) {
 std::string weights_in(const std::string& folder) {
     for (const char* name :
          {"adapter_model.safetensors", "adapters.safetensors", "model_state_dict.safetensors",
-          "adapter_model.bin", "adapter_model.pt", "adapter_0.pt"})
+          "pytorch_lora_weights.safetensors", "adapter_model.bin", "adapter_model.pt", "adapter_0.pt"})
         if (exists(folder + "/" + name)) return folder + "/" + name;
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(folder)) {
@@ -59,6 +60,8 @@ ForeignFile read_source(const std::string& source) {
     ForeignFile file;
     file.path = is_folder(source) ? weights_in(source) : source;
     file.tensors = tensors_of(file.path);
+    if (fs::path(file.path).extension() == ".safetensors")
+        file.metadata = SafetensorsFile::open(file.path)->metadata();
     const std::string config = (fs::path(file.path).parent_path() / "adapter_config.json").string();
     if (exists(config)) file.config = read_file(config, size_t(16) << 20);
     return file;
@@ -71,6 +74,7 @@ int64_t integer_in(const Json& config, const char* key, int64_t otherwise) {
 
 void read_base(const std::string& checkpoint, CheckpointSites& sites, ForeignOptions& options) {
     for (const LinearSite* site : sites.sites()) options.base_paths.push_back(site->path());
+    options.convolutions = sites.convolutions();
     const std::string path = checkpoint + "/config.json";
     if (!exists(path)) return;
     const Json config = Json::parse(read_file(path, size_t(16) << 20), nullptr, false);
@@ -79,35 +83,61 @@ void read_base(const std::string& checkpoint, CheckpointSites& sites, ForeignOpt
     options.kv_heads = integer_in(config, "num_key_value_heads", options.heads);
 }
 
+// One adapter as a PEFT folder; with the base every key and shape is checked both ways.
+ImportedAdapter write_adapter(const ForeignFile& file, const std::string& base, const std::string& to,
+                              const ImportOptions& options, const Globals& globals, std::string& method) {
+    ForeignOptions how;
+    how.alpha = options.alpha;
+    how.dora_axis = options.dora_axis;
+    std::unique_ptr<CheckpointSites> sites;
+    if (!base.empty()) {
+        sites = std::make_unique<CheckpointSites>(base, globals.registries->backends);
+        how.base_name = options.checkpoint;
+        read_base(base, *sites, how);
+    }
+    ImportedAdapter adapter = import_adapter(file, how);
+    make_folder(to);
+    write_tensors(to + "/" + kTensorFile, adapter.tensors);
+    write_file_atomic(to + "/" + kConfigFile, adapter.config);
+    const AdapterSettings settings = read_adapter_settings(to); // refuses what changes the mathematics
+    method = settings.method;
+    if (sites) attach_adapter(*sites, settings, 0)->load(to);
+    return adapter;
+}
+
 } // namespace
 
 int import_command(const ImportOptions& options, const Globals& globals) {
     if (exists(options.to) && (!is_folder(options.to) || !fs::is_empty(options.to)))
         throw Error::config("--to ", options.to, ": expected a new or empty folder; nothing was written");
-    ForeignOptions how;
-    how.alpha = options.alpha;
-    how.dora_axis = options.dora_axis;
-    std::unique_ptr<CheckpointSites> base;
-    if (!options.checkpoint.empty()) {
-        const std::string folder = resolve_checkpoint(options.checkpoint);
-        base = std::make_unique<CheckpointSites>(folder, globals.registries->backends);
-        how.base_name = options.checkpoint;
-        read_base(folder, *base, how);
-    }
-    const ImportedAdapter adapter = import_adapter(read_source(options.source), how);
+    const std::string base = options.checkpoint.empty() ? "" : resolve_checkpoint(options.checkpoint);
+    const ForeignFile file = read_source(options.source);
+    std::map<std::string, ForeignFile> parts = diffusers_parts(file);
+    if (parts.empty()) parts[""] = file;
     // Written beside the target and renamed at the end, so that a folder under the target's name is always
     // whole.
     const std::string partial = (fs::path(options.to) / "").parent_path().string() + ".partial";
     fs::remove_all(partial);
     make_folder(partial);
-    std::string method;
+    std::string method, format;
+    Json models = Json::array();
+    size_t tensors = 0;
+    int64_t left_out = 0;
     try {
-        write_tensors(partial + "/" + kTensorFile, adapter.tensors);
-        write_file_atomic(partial + "/" + kConfigFile, adapter.config);
-        const AdapterSettings settings =
-            read_adapter_settings(partial); // refuses what changes the mathematics
-        method = settings.method;
-        if (base) attach_adapter(*base, settings, 0)->load(partial); // every key and shape, both ways
+        for (const auto& [model, part] : parts) { // several models: a folder each, as the pipeline has them
+            std::string from = base;
+            if (!base.empty() && !model.empty() && is_folder(base + "/" + model)) from = base + "/" + model;
+            if (!base.empty() && parts.size() > 1 && from == base)
+                throw Error::config("--checkpoint ", base,
+                                    ": expected the pipeline's folder with the folder ", model,
+                                    " in it, for the file adapts ", parts.size(), " models");
+            const ImportedAdapter adapter = write_adapter(
+                part, from, parts.size() > 1 ? partial + "/" + model : partial, options, globals, method);
+            format = adapter.format;
+            tensors += adapter.tensors.size();
+            left_out += adapter.left_out;
+            if (!model.empty()) models.push_back(model);
+        }
         std::error_code error;
         fs::remove(options.to, error);
         fs::rename(partial, options.to, error);
@@ -118,20 +148,15 @@ int import_command(const ImportOptions& options, const Globals& globals) {
         throw;
     }
     if (globals.format == "json") {
-        std::cout << Json{{"from", options.source},
-                          {"to", options.to},
-                          {"format", adapter.format},
-                          {"method", method},
-                          {"tensors", adapter.tensors.size()},
-                          {"left_out", adapter.left_out}}
-                         .dump(2)
-                  << "\n";
+        Json said = {{"from", options.source}, {"to", options.to},   {"format", format},
+                     {"method", method},       {"tensors", tensors}, {"left_out", left_out}};
+        if (!models.empty()) said["models"] = models;
+        std::cout << said.dump(2) << "\n";
         return 0;
     }
-    std::cout << adapter.format << " adapter (" << method << ", " << adapter.tensors.size() << " tensors) in "
-              << options.to << "\n";
-    if (adapter.left_out > 0)
-        std::cout << adapter.left_out << " tensors of the file are no part of an adapter and were left out\n";
+    std::cout << format << " adapter (" << method << ", " << tensors << " tensors) in " << options.to << "\n";
+    if (left_out > 0)
+        std::cout << left_out << " tensors of the file are no part of an adapter and were left out\n";
     return 0;
 }
 

@@ -14,15 +14,20 @@
 //                  e (4 d + 2 q + 2 k + 3 f)   two norm inputs and outputs, q and k behind the rotation, v,
 //                  the
 //                                              attention's output; gate, up and their product
+//                  e (8 d + 2 f)               BART's layers (fc1, fc2; no rotation); 4 d more in those with
+//                                              cross-attention, and 2 d for each token of the encoder
 //                  e · out of a site with a magnitude, whose output backward reads; nothing more where it is
-//                          kept anyway (gate, up; v unless repeated); out once more where dropout before the
-//                          base product costs a second one
+//                          kept anyway (gate, up; v unless repeated; BART's q, k, v and fc1); out once more
+//                          where dropout before the base product costs a second one
 //                  e · rank of a site; 16 bit on a CPU, whose norms and SwiGLU are LibTorch's operators: 8 d
 //                  + e f; 4 · heads · length with `attention: math`
 //                with gradient checkpointing e d per layer and one whole layer; behind the layers 4 d e, and
 //                the greater of the loss's chunk of logits and one layer's backward (3 f + 3 d;
-//                6 f + 4 d with a second base product). On a CPU 12 % of all this on top, for what the C
-//                library's heap holds back. Backbones that state no layers: the outputs of all linear layers.
+//                6 f + 4 d with a second base product). Tokens: max_length, with the tokens of one picture
+//                where the backbone sees pictures. On a CPU a part of all this on top (16 %; with an
+//                adapter's dropout 40 %; with gradient checkpointing 90 %), for what the C library's heap
+//                holds back: memory between tensors that stay, as measured (results/LOG.md). Backbones that
+//                state no layers: the outputs of all linear layers.
 //   program      CPU: code and libraries, as measured (results/LOG.md)
 // At the peak of a single micro-batch no gradient of an adapter is there yet; of several, all are.
 #include "harness/base/error.h"
@@ -30,6 +35,7 @@
 #include "harness/plan/plan.h"
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <map>
 
 namespace dorabench {
@@ -37,7 +43,11 @@ namespace {
 
 constexpr double kAdapterBytes = 4, kMomentBytes = 8;
 constexpr double kLivenessSample = 1 << 20;
-constexpr double kHeapSlack = 0.12;
+// heap held back, of the activations (results/LOG.md, `scripts/bench_memory`)
+constexpr double kHeapSlack = 0.16, kHeapSlackDropout = 0.40, kHeapSlackCheckpointing = 0.90;
+// boxes or frames that a VL-BART of the recipes sees (36 of a picture, 64 of a video, whose features are 512
+// wide)
+constexpr double kPictureBoxes = 36, kVideoFrames = 64, kVideoWidth = 512;
 constexpr int64_t kProgramBytes = int64_t(165) << 20;
 // backends/ops/linear_cross_entropy.cpp
 constexpr double kChunkElements = 8 << 20, kCudaChunkElements = 64 << 20, kLeastChunk = 64, kMostChunk = 4096;
@@ -64,11 +74,54 @@ double weight_bytes(const ModelShapes& shapes, const BackendSettings& backend) {
     return bytes;
 }
 
+// Tokens of a micro-batch: what an encoder or a lone decoder reads, pictures included, and what the decoder
+// behind an encoder does.
+struct Tokens {
+    double read = 0, written = 0;
+};
+
+struct Form { // of the layers, from the parameters' names
+    bool gated = true, crossed = false;
+    double encoder_layers = 0, picture_tokens = 0;
+};
+
+Form form_of(const ModelShapes& shapes) {
+    Form form;
+    for (const ParameterShape& p : shapes.parameters) {
+        const bool decoder = p.name.find("decoder.") != std::string::npos;
+        if (ends_with(p.name, ".fc1.weight") && p.part != "vision") {
+            form.gated = false;
+            form.encoder_layers += !decoder;
+        }
+        form.crossed = form.crossed || p.name.find(".encoder_attn.") != std::string::npos;
+        if (p.part == "vision" && ends_with(p.name, "position_embedding.weight"))
+            form.picture_tokens = static_cast<double>(p.shape.at(0) - 1); // one is the picture's class
+        if (p.name.find("visual_embedding.feat_embedding.") != std::string::npos && p.shape.size() == 2)
+            form.picture_tokens =
+                static_cast<double>(p.shape[1]) == kVideoWidth ? kVideoFrames : kPictureBoxes;
+    }
+    return form;
+}
+
+Tokens tokens_of(const Form& form, const TrainSettings& train) {
+    const double rows = static_cast<double>(train.micro_batch_size),
+                 text = rows * static_cast<double>(train.max_length);
+    return {text + rows * form.picture_tokens, text};
+}
+
 struct Sites { // the adapted linear layers, together
-    double out = 0, ranks = 0, widest_in = 0, widest_out = 0;
-    double kept = 0;     // outputs that backward keeps and nobody else does
+    double out = 0, widest_in = 0, widest_out = 0;
+    double kept = 0;     // values of a micro-batch that backward keeps and nobody else does
     bool second = false; // dropout before the base product: two of them each way
 };
+
+bool kept_anyway(const std::string& name, const Form& form, bool repeated) {
+    if (!form.gated)
+        return ends_with(name, "fc1") || ends_with(name, "q_proj") || ends_with(name, "k_proj") ||
+               ends_with(name, "v_proj");
+    return ends_with(name, "gate_proj") || ends_with(name, "up_proj") ||
+           (ends_with(name, "v_proj") && !repeated);
+}
 
 // A site that is adapted stands in the count once for each of its tensors; "base" entries are trained
 // weights.
@@ -77,6 +130,8 @@ Sites adapted_sites(const ModelShapes& shapes, const AdapterCount& count, const 
     const bool magnitude = adapter.method == "dora" || adapter.method == "dvora";
     const bool second = magnitude && adapter.dropout > 0 && adapter.dropout_placement == "input";
     const bool repeated = shapes.kv_heads > 0 && shapes.heads > shapes.kv_heads;
+    const Form form = form_of(shapes);
+    const Tokens tokens = tokens_of(form, run.train);
     std::map<std::string, std::pair<double, double>> sites; // out, in of each
     for (const ModuleCount& module : count.modules)
         if (module.shape.size() == 2 && module.trainable > 0 && module.kind != "base")
@@ -85,13 +140,16 @@ Sites adapted_sites(const ModelShapes& shapes, const AdapterCount& count, const 
     all.second = second;
     for (const auto& [name, sides] : sites) {
         const auto& [out, in] = sides;
-        const bool shared = ends_with(name, "gate_proj") || ends_with(name, "up_proj") ||
-                            (ends_with(name, "v_proj") && !repeated);
+        const bool of_encoder =
+            ends_with(name, "encoder_attn.k_proj") || ends_with(name, "encoder_attn.v_proj");
+        const bool written = form.crossed && name.find("decoder.") != std::string::npos && !of_encoder;
+        const double here = written ? tokens.written : tokens.read;
         all.out += out;
-        all.ranks += static_cast<double>(adapter.rank);
+        all.kept += here * static_cast<double>(adapter.rank);
         all.widest_in = std::max(all.widest_in, in);
         all.widest_out = std::max(all.widest_out, out);
-        if (magnitude) all.kept += out * ((second ? 2 : 1) - (shared ? 1 : 0));
+        if (magnitude)
+            all.kept += here * out * ((second ? 2 : 1) - (kept_anyway(name, form, repeated) ? 1 : 0));
     }
     return all;
 }
@@ -105,30 +163,52 @@ double loss_bytes(const ModelShapes& shapes, double tokens, const RunSettings& r
     return std::min(tokens, chunk) * vocab * each;
 }
 
+// Dropout of the model itself, which only the originals' checkpoints state where the options don't.
+bool model_drops(const BackendSettings& backend) {
+    const auto at = backend.options.find("dropout");
+    return at != backend.options.end() ? std::strtod(at->second.c_str(), nullptr) > 0
+                                       : !backend.checkpoint.empty();
+}
+
 double activation_bytes(const ModelShapes& shapes, const Sites& sites, const RunSettings& run) {
     const TrainSettings& train = run.train;
-    const double e = dtype_bytes(run.backend.dtype), length = static_cast<double>(train.max_length);
-    const double tokens = static_cast<double>(train.micro_batch_size) * length;
+    const Form form = form_of(shapes);
+    const Tokens tokens = tokens_of(form, train);
+    const double e = dtype_bytes(run.backend.dtype),
+                 length = tokens.read / static_cast<double>(train.micro_batch_size);
     const double layers = static_cast<double>(shapes.layers), d = static_cast<double>(shapes.hidden),
                  f = static_cast<double>(shapes.intermediate);
-    const double loss = loss_bytes(shapes, tokens, run), adapters = e * (sites.kept + sites.ranks);
+    const double loss = loss_bytes(shapes, form.crossed ? tokens.written : tokens.read, run),
+                 adapters = e * sites.kept;
     if (shapes.layers == 0) {
         double outputs = 0;
         for (const ParameterShape& parameter : shapes.parameters)
             if (parameter.linear && !parameter.shape.empty())
                 outputs += static_cast<double>(parameter.shape[0]);
-        return tokens * (outputs * e + adapters) + loss;
+        return tokens.read * outputs * e + adapters + loss;
     }
     const double q = static_cast<double>(shapes.heads * shapes.head_dim);
     const double k =
         shapes.heads > shapes.kv_heads ? q : static_cast<double>(shapes.kv_heads * shapes.head_dim);
-    double layer = e * (4 * d + 2 * q + 2 * k + 3 * f) + adapters / layers;
-    if (on_cpu(run) && !wide(run.backend.dtype)) layer += 8 * d + e * f;
-    if (run.backend.attention == "math") layer += 4 * static_cast<double>(shapes.heads) * length;
-    const double backward = tokens * e * (sites.second ? 6 * f + 4 * d : 3 * f + 3 * d),
-                 behind = tokens * 4 * d * e;
-    if (!train.gradient_checkpointing) return tokens * layers * layer + behind + std::max(loss, backward);
-    return tokens * layers * d * e + behind + std::max(loss, tokens * layer + backward);
+    double token = e * (form.gated ? 4 * d + 2 * q + 2 * k + 3 * f : 8 * d + 2 * f); // of one layer
+    const bool drops = !form.gated && model_drops(run.backend);
+    if (drops) token += e * (2 * d + f);
+    if (on_cpu(run) && !wide(run.backend.dtype)) token += 8 * d + e * f;
+    if (run.backend.attention == "math") token += 4 * static_cast<double>(shapes.heads) * length;
+    const double first = form.crossed ? form.encoder_layers : layers, second = layers - first;
+    const double crossing = second * e * d * ((drops ? 5 : 4) * tokens.written + 2 * tokens.read);
+    const double all = token * (first * tokens.read + second * tokens.written) + crossing + adapters;
+    const double backward = tokens.read * e * (sites.second ? 6 * f + 4 * d : 3 * f + 3 * d),
+                 behind = (form.crossed ? tokens.written : tokens.read) * 4 * d * e;
+    if (!train.gradient_checkpointing) return all + behind + std::max(loss, backward);
+    const double inputs = e * d * (first * tokens.read + second * tokens.written);
+    return inputs + behind + std::max(loss, all / layers + backward);
+}
+
+double heap_slack(const RunSettings& run) {
+    if (!on_cpu(run)) return 0;
+    if (run.train.gradient_checkpointing) return kHeapSlackCheckpointing;
+    return run.adapter.dropout > 0 && run.adapter.method != "ft" ? kHeapSlackDropout : kHeapSlack;
 }
 
 double buffer_bytes(const ModelShapes& shapes, const AdapterCount& count, const Sites& sites,
@@ -182,8 +262,8 @@ MemoryEstimate estimate_memory(const ModelShapes& shapes, const AdapterCount& co
                                          from_base * dtype_bytes(settings.backend.dtype));
     out.optimizer = static_cast<int64_t>(trainable * kMomentBytes);
     if (count.trainable > 0) {
-        const double slack = on_cpu(settings) ? 1 + kHeapSlack : 1;
-        out.activations = static_cast<int64_t>(slack * activation_bytes(shapes, sites, settings));
+        out.activations =
+            static_cast<int64_t>((1 + heap_slack(settings)) * activation_bytes(shapes, sites, settings));
         out.buffers = static_cast<int64_t>(buffer_bytes(shapes, count, sites, settings));
     }
     if (on_cpu(settings)) out.program = kProgramBytes;

@@ -63,6 +63,18 @@ class Memory:
         return torch.cuda.max_memory_allocated() if self.cuda else status_bytes("VmHWM")
 
 
+def in_nf4(model, dtype):
+    """Every linear layer but the head as bitsandbytes' Linear4bit, double quantised, as transformers loads it."""
+    import bitsandbytes as bnb
+    model.is_loaded_in_4bit = True
+    for module in list(model.modules()):
+        for child, linear in list(module.named_children()):
+            if type(linear) is torch.nn.Linear and child != "lm_head":
+                four = bnb.nn.Linear4bit(linear.in_features, linear.out_features, bias=False, compute_dtype=dtype, quant_type="nf4")
+                four.weight = bnb.nn.Params4bit(linear.weight.data, requires_grad=False, quant_type="nf4")
+                setattr(module, child, four.to(linear.weight.device))
+
+
 def build(args, config):
     """The model and what is trained of it."""
     torch.manual_seed(0)
@@ -72,6 +84,8 @@ def build(args, config):
     torch.set_default_dtype(torch.float32)
     if args.method != "ft":
         model.requires_grad_(False)
+    if args.quantization == "nf4":
+        in_nf4(model, DTYPES[args.dtype])
     if args.method in ("lora", "dora"):
         adapter = peft.LoraConfig(r=args.rank, lora_alpha=2 * args.rank, lora_dropout=0.0, target_modules=TARGETS,
                                   use_dora=args.method == "dora", task_type="CAUSAL_LM")
@@ -100,6 +114,7 @@ def main():
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="fp32")
+    parser.add_argument("--quantization", choices=["none", "nf4"], default="none", help="nf4: by bitsandbytes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: all cores")
     parser.add_argument("--optimizer", choices=["adamw", "adamw-fused"], default="adamw", help="torch's default, or fused")
@@ -131,7 +146,7 @@ def main():
             peak = memory.peak()
     print(json.dumps({
         "tool": "peft", "preset": args.preset, "method": args.method, "rank": None if args.method == "ft" else args.rank,
-        "seqlen": args.seqlen, "dtype": args.dtype, "device": str(ids.device), "optimizer": args.optimizer,
+        "seqlen": args.seqlen, "dtype": args.dtype, "quantization": args.quantization, "device": str(ids.device), "optimizer": args.optimizer,
         "step_s_median": statistics.median(times), "step_s_min": min(times), "step_s_all": times,
         "memory_before_mib": before / 2**20, "memory_peak_mib": peak / 2**20,
         "params_trainable": sum(p.numel() for p in trained), "loss_last": last, "steps": args.steps,

@@ -2,6 +2,7 @@
 #include "backends/ops/adapted_linear.h"
 #include "backends/ops/linear_site.h"
 #include "backends/ops/nf4_file.h"
+#include "backends/ops/nf4_product.h"
 #include "harness/base/error.h"
 #include "tests/support/paths.h"
 #include "tests/support/tensors.h"
@@ -73,6 +74,45 @@ TEST(Nf4, RefusesWeightsThatAreNotFinite) {
     at::Tensor w = at::ones({2, 64});
     w.mutable_data_ptr<float>()[70] = std::numeric_limits<float>::quiet_NaN();
     EXPECT_THROW(nf4_quantise(w, true), Error);
+}
+
+TEST(Nf4, DequantisesToTheReferencesBitsInEveryTypeAndBlock) {
+    auto from = generator(9);
+    for (const auto& [out, in] : {std::pair{1, 1}, {3, 33}, {5, 64}, {7, 200}, {300, 513}}) {
+        for (const bool twice : {false, true}) {
+            auto packed = nf4_quantise(randn({out, in}, from, at::kFloat), twice);
+            const at::Tensor want = ref::nf4_dequantise(*packed);
+            for (auto type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble})
+                EXPECT_TRUE(same_bits(nf4_dequantise(*packed, type), want.to(type))) << out << " " << in;
+        }
+    }
+    for (const int64_t block : {8, 16, 32, 128}) { // as a file may have them
+        auto packed = nf4_quantise(randn({6, 256}, from, at::kFloat), false);
+        packed->block = block;
+        packed->absmax = randn({6 * 256 / block}, from, at::kFloat).abs();
+        nf4_check(*packed, "test");
+        const at::Tensor want = ref::nf4_dequantise(*packed);
+        for (auto type : {at::kFloat, at::kBFloat16})
+            EXPECT_TRUE(same_bits(nf4_dequantise(*packed, type), want.to(type))) << block;
+    }
+    const auto large = nf4_quantise(randn({2100, 2048}, from, at::kFloat), true); // written past the caches
+    EXPECT_TRUE(same_bits(nf4_dequantise(*large, at::kFloat), ref::nf4_dequantise(*large)));
+}
+
+TEST(Nf4, FewRowsAreMultipliedStraightFromTheCodes) {
+    auto from = generator(10);
+    for (auto type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+        const auto packed = nf4_quantise(randn({130, 192}, from, at::kFloat).to(type), true);
+        for (const int64_t rows : {1, 3, 8}) {
+            const at::Tensor x = randn({rows, 192}, from, at::kFloat).to(type), y = nf4_product(*packed, x);
+            ASSERT_TRUE(y.defined());
+            EXPECT_EQ(y.scalar_type(), type);
+            EXPECT_TRUE(close(y, ref::nf4_product(*packed, x), type == at::kFloat ? 1e-6 : 8e-3));
+        }
+        EXPECT_FALSE(nf4_product(*packed, randn({64, 192}, from, at::kFloat).to(type)).defined());
+    }
+    const auto across = nf4_quantise(randn({4, 96}, from, at::kFloat), true); // blocks cross the rows
+    EXPECT_FALSE(nf4_product(*across, randn({1, 96}, from, at::kFloat)).defined());
 }
 
 struct Pass {
@@ -147,6 +187,17 @@ TEST(Nf4File, GivesThePublishedLayerItsOutputsAndGradients) {
     const Checkpoint::Place* bias = checkpoint.find("model.layers.0.mlp.up_proj.bias");
     const LinearSite site("up", FrozenLinear(packed, map_tensor(bias->file, bias->entry)));
     EXPECT_TRUE(close(site.forward(want.at("x")), want.at("y_base"), 1e-4));
+}
+
+TEST(Nf4File, WritesThePublishedLayerBackByteForByte) {
+    DORABENCH_NEEDS_SHARED();
+    const std::string name = "model.layers.0.mlp.up_proj.weight";
+    const auto stored = golden("quantized_layer.safetensors");
+    const auto packed =
+        read_nf4(Checkpoint::open(test::shared_dir() + "/golden/nf4/nf4/quantized_layer.safetensors"), name);
+    const std::vector<NamedTensor> written = nf4_tensors(name, *packed);
+    EXPECT_EQ(written.size() + 1, stored.size()); // the bias beside
+    for (const NamedTensor& t : written) EXPECT_TRUE(same_bits(t.tensor, stored.at(t.name))) << t.name;
 }
 
 TEST(Nf4File, WritesWhatItReadsAndRefusesDamage) {
