@@ -124,7 +124,7 @@ int import_command(const ImportOptions& options, const Globals& globals) {
     size_t tensors = 0;
     int64_t left_out = 0;
     try {
-        for (const auto& [model, part] : parts) { // several models: a folder each, as the pipeline has them
+        for (const auto& [model, part] : parts) { // of a pipeline: a folder for each model
             std::string from = base;
             if (!base.empty() && !model.empty() && is_folder(base + "/" + model)) from = base + "/" + model;
             if (!base.empty() && parts.size() > 1 && from == base)
@@ -132,7 +132,7 @@ int import_command(const ImportOptions& options, const Globals& globals) {
                                     ": expected the pipeline's folder with the folder ", model,
                                     " in it, for the file adapts ", parts.size(), " models");
             const ImportedAdapter adapter = write_adapter(
-                part, from, parts.size() > 1 ? partial + "/" + model : partial, options, globals, method);
+                part, from, model.empty() ? partial : partial + "/" + model, options, globals, method);
             format = adapter.format;
             tensors += adapter.tensors.size();
             left_out += adapter.left_out;
