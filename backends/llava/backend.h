@@ -1,8 +1,8 @@
 #pragma once
 // The LLaVA backend itself; llava.h has the factory alone, so that what registers it sees no tensor.
 #include "backends/llama/model.h"
-#include "backends/llava/decoder.h"
 #include "backends/llava/images.h"
+#include "backends/llava/prefixes.h"
 #include "backends/llava/prompt.h"
 
 namespace dorabench {
@@ -48,7 +48,6 @@ private:
     Prompt prepare(const Request& request, int64_t new_tokens, ImageBook& book, Response& response) const;
     void respond_scores(std::span<const Request> requests, std::span<const size_t> which, int64_t batch_size,
                         const OnResponse& done);
-    void score(const ScoreBatch& batch, const ImageBook& book, std::vector<Response>& responses);
     void respond_texts(std::span<const Request> requests, std::span<const size_t> which, int64_t batch_size,
                        const OnResponse& done);
     LlavaVocabulary vocabulary() const;

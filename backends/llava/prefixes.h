@@ -1,19 +1,10 @@
 #pragma once
 // Rows of codes that begin alike: several questions on one image share the image's keys and values, which are
 // computed once.
+#include "backends/llama/decoder.h"
 #include "backends/nn/scoring.h"
-#include <cstdint>
-#include <span>
-#include <vector>
 
 namespace dorabench {
-
-using Codes = std::vector<int64_t>; // prompt.h
-
-struct PrefixGroup {
-    std::vector<size_t> rows; // in the given order
-    int64_t length = 0;       // of what all of them begin with
-};
 
 // Rows whose codes agree up to the last patch of their last image (rows without images: agree wholly) form a
 // group, which shares everything that its rows begin with. Groups in the order of their first row.

@@ -1,5 +1,6 @@
 // Answers to requests: log-likelihoods and generation, each image's keys and values computed once for all the
 // questions on it.
+#include "backends/llama/answers.h"
 #include "backends/llava/backend.h"
 #include "backends/nn/generation_defaults.h"
 #include "harness/base/error.h"
@@ -8,8 +9,6 @@
 
 namespace dorabench {
 namespace {
-
-constexpr int64_t kLogitElements = int64_t(16) << 20; // of one chunk of scores
 
 std::string label(const Request& request) { return cat("request ", request.id); }
 
@@ -64,11 +63,9 @@ LlavaBackend::Prompt LlavaBackend::prepare(const Request& request, int64_t new_t
 
 void LlavaBackend::respond(std::span<const Request> requests, int64_t batch_size, const OnResponse& done) {
     at::NoGradGuard no_grad;
-    std::vector<size_t> scores, texts;
-    for (size_t i = 0; i < requests.size(); ++i)
-        (requests[i].kind == Request::Kind::score ? scores : texts).push_back(i);
-    if (!scores.empty()) respond_scores(requests, scores, batch_size, done);
-    if (!texts.empty()) respond_texts(requests, texts, batch_size, done);
+    const RequestKinds kinds = by_kind(requests);
+    if (!kinds.scores.empty()) respond_scores(requests, kinds.scores, batch_size, done);
+    if (!kinds.texts.empty()) respond_texts(requests, kinds.texts, batch_size, done);
 }
 
 void LlavaBackend::respond_scores(std::span<const Request> requests, std::span<const size_t> which,
@@ -81,41 +78,11 @@ void LlavaBackend::respond_scores(std::span<const Request> requests, std::span<c
         Prompt prompt = prepare(requests[which[i]], 0, book, responses[i]);
         jobs.push_back({std::move(prompt.codes), std::move(prompt.continuation)});
     }
-    ScoringLimits limits;
-    if (!model_->device().is_cpu()) limits.tokens = 16384;
-    if (batch_size > 0) limits.jobs = batch_size;
-    for (const ScoreBatch& batch : plan_prefix_scoring(jobs, limits)) {
-        score(batch, book, responses);
+    const EmbedCodes embed_codes = [&](std::span<const int64_t> codes) { return embed(codes, book); };
+    for (const ScoreBatch& batch : plan_prefix_scoring(jobs, scoring_limits(*model_, batch_size))) {
+        score_batch(*model_, batch, embed_codes, responses);
+        prefilled_ += static_cast<int64_t>(batch.ids.size());
         for (size_t job : batch.jobs) done(which[job], responses[job]);
-    }
-}
-
-void LlavaBackend::score(const ScoreBatch& batch, const ImageBook& book, std::vector<Response>& responses) {
-    const int64_t n = static_cast<int64_t>(batch.ids.size()), split = batch.branches_begin;
-    const int64_t longest = *std::max_element(batch.positions.begin(), batch.positions.end()) + 1;
-    at::Tensor h = model_->forward(
-        embed(batch.ids, book), to_device(batch.positions), longest,
-        [&](int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-            at::Tensor rows = causal_attention(q, k, v, batch.rows, model_->math_attention());
-            if (split == n) return rows;
-            return at::cat({rows, listed_attention(q.narrow(0, split, n - split), k, v, batch.seen)}, 0);
-        });
-    prefilled_ += n;
-    const int64_t chunk = std::clamp<int64_t>(kLogitElements / config_.text.vocab, 16, 1024),
-                  total = static_cast<int64_t>(batch.targets.size());
-    for (int64_t at = 0; at < total; at += chunk) {
-        std::vector<int64_t> places, tokens;
-        for (int64_t i = at; i < std::min(total, at + chunk); ++i) {
-            places.push_back(batch.targets[i].hidden);
-            tokens.push_back(batch.targets[i].token);
-        }
-        const auto scores =
-            token_scores(model_->logits(h.index_select(0, to_device(places))).cpu().contiguous(), tokens);
-        for (size_t i = 0; i < scores.size(); ++i) {
-            Response& response = responses[batch.targets[at + i].job];
-            response.loglikelihood += scores[i].logprob;
-            response.is_greedy &= scores[i].greedy;
-        }
     }
 }
 
@@ -153,12 +120,9 @@ void LlavaBackend::respond_texts(std::span<const Request> requests, std::span<co
         const int64_t each = (total - (rows - 1) * group.length + rows - 1) / rows; // what one of them costs
         for (size_t row : group.rows) all[row].prompt_length = each, jobs.push_back(all[row]);
     }
-    SharedPrefixDecoder decoder(*model_, std::move(prompts), groups,
-                                [&](std::span<const int64_t> codes) { return embed(codes, book); });
-    GenerationLimits limits;
-    if (!model_->device().is_cpu()) limits = {256, int64_t(1) << 30, 16384};
-    if (batch_size > 0) limits.rows = int64_t(1) << 30, limits.requests = batch_size;
-    generate_all(decoder, jobs, limits, [&](size_t j, Outcome outcome) {
+    LlamaDecoder decoder(*model_, std::move(prompts), groups,
+                         [&](std::span<const int64_t> codes) { return embed(codes, book); });
+    generate_all(decoder, jobs, generation_limits(*model_, batch_size), [&](size_t j, Outcome outcome) {
         const size_t i = static_cast<size_t>(jobs[j].prompt);
         fill_response(std::move(outcome), tokenizer_.get(), requests[which[i]].generate.stop, responses[i]);
         done(which[i], responses[i]);

@@ -3,7 +3,7 @@
 // for all its beams; a row is that stretch and a list of places of the tokens behind the decoder's start.
 // Continuing, reordering and dropping rows copies no keys.
 #include "backends/nn/generate.h"
-#include "backends/vlbart/kv_store.h"
+#include "backends/nn/kv_store.h"
 #include "backends/vlbart/model.h"
 
 namespace dorabench {

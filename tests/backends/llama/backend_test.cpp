@@ -223,7 +223,7 @@ TEST(LlamaDecoder, ForgetsWhatNoRowSees) {
     test::TempDir dir;
     auto backend = load(dir);
     at::NoGradGuard no_grad;
-    std::vector<LlamaPrompt> prompts(400, LlamaPrompt{{1, 5, 6, 7, 8, 9}, {}});
+    const std::vector<Ids> prompts(400, {1, 5, 6, 7, 8, 9});
     LlamaDecoder decoder(backend->model(), prompts);
     at::Tensor first = decoder.start(std::vector<int64_t>{0});
     for (int64_t i = 1; i < 400; ++i) {

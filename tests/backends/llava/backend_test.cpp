@@ -216,7 +216,7 @@ TEST_F(LlavaBackendTest, TheBufferStaysBoundedOverManyImages) {
     auto groups = group_by_prefix(prompts);
     ASSERT_EQ(groups.size(), 15u);
     EXPECT_EQ(groups[0].length, 41);
-    SharedPrefixDecoder decoder(backend->model(), prompts, groups, [&](std::span<const int64_t> codes) {
+    LlamaDecoder decoder(backend->model(), prompts, groups, [&](std::span<const int64_t> codes) {
         return at::zeros({static_cast<int64_t>(codes.size()), backend->model().config().hidden});
     });
     std::vector<GenerationJob> jobs(prompts.size());

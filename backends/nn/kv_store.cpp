@@ -1,4 +1,4 @@
-#include "backends/vlbart/kv_store.h"
+#include "backends/nn/kv_store.h"
 #include <algorithm>
 
 namespace dorabench {
