@@ -10,6 +10,8 @@
 #include "tasks/metrics/records.h"
 #include "tasks/metrics/statistics.h"
 #include "tasks/metrics/vqa_normalise.h"
+#include "tasks/metrics/words.h"
+#include "tasks/sheet.h"
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
@@ -60,6 +62,29 @@ MetricValues mmbench_of(const std::vector<Example>& examples, const std::vector<
         answers.push_back({mmbench_index(examples[i].id, examples[i].id), scores[i].score == 1,
                            field(examples[i], "category"), field(examples[i], "l2-category")});
     return mmbench_values(answers, "MMBench");
+}
+
+// The workbook that MMBench's server takes: the table's columns without the picture and what describes the
+// question, and the answer as the model wrote it.
+std::string mmbench_sheet(const std::vector<Example>& examples, const std::vector<Score>& scores) {
+    std::vector<std::string> columns{"index", "question", "A", "B", "C", "D", "prediction"};
+    for (const char* further : {"answer", "split"})
+        if (std::any_of(examples.begin(), examples.end(),
+                        [&](const Example& e) { return !field(e, further).empty(); }))
+            columns.push_back(further);
+    std::vector<std::vector<std::string>> rows;
+    for (size_t i = 0; i < examples.size(); ++i) {
+        std::vector<std::string> cells;
+        for (const std::string& column : columns) {
+            const std::string cell = column == "index"        ? examples[i].id
+                                     : column == "prediction" ? strip_white_space(scores[i].raw_output)
+                                                              : field(examples[i], column);
+            cells.push_back(
+                json::parse(dumped(cell)).get<std::string>()); // whatever was no UTF-8 is replaced
+        }
+        rows.push_back(std::move(cells));
+    }
+    return excel_sheet(columns, rows);
 }
 
 } // namespace
@@ -125,25 +150,7 @@ std::map<std::string, std::string> ImageTask::submissions(const std::vector<Exam
                                                           const std::vector<Score>& scores) const {
     const MediaSpec& media = *spec_.media;
     if (media.submission.empty()) return {};
-    if (media.submission_form == "mmbench") {
-        static const std::vector<std::string> columns{"index", "question",   "A",      "B",       "C",
-                                                      "D",     "prediction", "answer", "category"};
-        std::string table = join(columns, "\t") + "\n";
-        for (size_t i = 0; i < examples.size(); ++i) {
-            std::vector<std::string> cells;
-            for (const std::string& column : columns) {
-                std::string cell = column == "index"        ? examples[i].id
-                                   : column == "prediction" ? scores[i].raw_output
-                                                            : field(examples[i], column);
-                if (column == "question") cell = replace_all(cell, "\r", " ");
-                if (cell.find_first_of("\t\n\r\"") != std::string::npos)
-                    cell = "\"" + replace_all(cell, "\"", "\"\"") + "\"";
-                cells.push_back(cell);
-            }
-            table += join(cells, "\t") + "\n";
-        }
-        return {{media.submission, table}};
-    }
+    if (media.submission_form == "mmbench") return {{media.submission, mmbench_sheet(examples, scores)}};
     Json lines = Json::array();
     std::unordered_map<std::string, size_t> asked;
     for (size_t i = 0; i < examples.size(); ++i) {

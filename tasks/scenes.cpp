@@ -92,7 +92,7 @@ class Writer {
 public:
     Writer(const std::string& folder, const ScenesSpec& spec)
         : folder_(folder), spec_(spec), rng_(spec.seed, "scenes") {
-        for (const char* below : {"/images", "/videos", "/vqa", "/nlvr", "/captions", "/video"})
+        for (const char* below : {"/images", "/videos", "/vqa", "/nlvr", "/captions", "/video", "/llava"})
             make_folder(folder + below);
     }
 
@@ -106,9 +106,15 @@ public:
                 media_library().write_png(folder_ + "/images/" + id(split, scenes.size() - 1) + ".png",
                                           picture(scenes.back(), rng_));
             }
-            for (const bool now : {false, true})
-                save(cat("vqa/", now ? "now_" : "before_", split, ".json"),
-                     vqa(scenes, split, now, annotations));
+            for (const bool now : {false, true}) {
+                const std::string name = cat(now ? "now_" : "before_", split);
+                const json asked = vqa(scenes, split, now, annotations);
+                save("vqa/" + name + ".json", asked);
+                if (test)
+                    write_file_atomic(folder_ + "/llava/" + name + ".jsonl", question_lines(asked));
+                else
+                    save("llava/" + name + ".json", conversations(asked));
+            }
             save("nlvr/" + split + ".json", statements(scenes, split));
             save("captions/" + split + ".json", captions(scenes, split));
             clips(split, test ? spec_.test_clips : spec_.train_clips);
@@ -148,6 +154,42 @@ private:
                                        {"answers", answers}});
             }
         }
+        return out;
+    }
+
+    // LLaVA's instruction data of VQA's records: a conversation for each picture with all its questions, each
+    // kind of question in the first place, where the evaluation asks it, as often as the others.
+    static json conversations(const json& asked) {
+        std::vector<std::vector<json>> pictures;
+        for (const json& question : asked) {
+            if (pictures.empty() || pictures.back()[0]["img_id"] != question["img_id"])
+                pictures.emplace_back();
+            pictures.back().push_back(question);
+        }
+        json out = json::array();
+        for (std::vector<json>& questions : pictures) {
+            std::rotate(questions.begin(), questions.begin() + out.size() % questions.size(),
+                        questions.end());
+            json turns = json::array();
+            for (const json& question : questions) {
+                const std::string text = question["sent"];
+                turns.push_back({{"from", "human"}, {"value", turns.empty() ? "<image>\n" + text : text}});
+                turns.push_back({{"from", "gpt"}, {"value", question["label"].begin().key()}});
+            }
+            const std::string id = questions[0]["img_id"];
+            out.push_back({{"id", id}, {"image", "images/" + id + ".png"}, {"conversations", turns}});
+        }
+        return out;
+    }
+
+    static std::string question_lines(const json& asked) {
+        std::string out;
+        for (const json& question : asked)
+            out += json{{"question_id", question["question_id"]},
+                        {"image", question["img_id"].get<std::string>() + ".png"},
+                        {"text", question["sent"]}}
+                       .dump() +
+                   "\n";
         return out;
     }
 
@@ -264,8 +306,17 @@ WordTokenizer scenes_tokenizer() {
     return out;
 }
 
+WordTokenizer scenes_chat_tokenizer() {
+    WordTokenizer out = scenes_tokenizer();
+    out.family = WordTokenizer::Family::llama2;
+    out.words.push_back("[/");
+    for (const char* opener : {"[INST", "INST", "what", "how", "today"}) out.openers.push_back(opener);
+    return out;
+}
+
 void write_scenes(const std::string& folder, const ScenesSpec& spec) {
     write_word_tokenizer(folder + "/tokenizer", scenes_tokenizer());
+    write_word_tokenizer(folder + "/llava/tokenizer", scenes_chat_tokenizer());
     Writer(folder, spec).write();
 }
 

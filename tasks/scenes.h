@@ -7,6 +7,8 @@
 //   annotations nlvr/{train,test}.json       NLVR2: statements about two pictures captions/{train,test}.json
 //   COCO's caption files video/{before,now}_{train,test}.jsonl, video/subtitles.jsonl   TVQA: five options,
 //   subtitles tokenizer/                   BART's form, a token a word
+//   llava/{before,now}_train.json, llava/{before,now}_test.jsonl   the same questions as LLaVA's
+//   conversations and question lines; llava/tokenizer/   LLaMA 2's form
 // `before` is what a base model learns. `now` is what adapters are fitted to: another phrasing, every colour
 // goes by the name that another had, and the options stand in another order. Options always stand in the
 // order of their phrasing: finding an option's number takes a model of this size several minutes.
@@ -25,5 +27,6 @@ struct ScenesSpec {
 // Needs media_library(). What stands already is written again, to the same bits.
 void write_scenes(const std::string& folder, const ScenesSpec& spec);
 WordTokenizer scenes_tokenizer();
+WordTokenizer scenes_chat_tokenizer(); // with the words of the template llama2
 
 } // namespace dorabench

@@ -9,12 +9,19 @@ namespace {
 using nlohmann::json;
 
 struct Specials {
-    std::string begin, pad, end; // pad: empty where the family has none
+    std::string begin, end, other;  // other: padding, or the unknown; empty where the family has none
+    std::vector<std::string> first; // the family's first ids; empty: its special tokens come behind the words
 };
 
 Specials specials_of(const WordTokenizer& tokenizer) {
-    if (tokenizer.family == WordTokenizer::Family::bart) return {"<s>", "<pad>", "</s>"};
-    return {"<|begin_of_text|>", "", "<|end_of_text|>"};
+    switch (tokenizer.family) {
+    case WordTokenizer::Family::bart:
+        return {"<s>", "</s>", "<pad>", {"<s>", "<pad>", "</s>"}};
+    case WordTokenizer::Family::llama2:
+        return {"<s>", "</s>", "<unk>", {"<unk>", "<s>", "</s>"}};
+    default:
+        return {"<|begin_of_text|>", "<|end_of_text|>", "", {}};
+    }
 }
 
 std::string utf8(int point) { // below U+0800
@@ -70,16 +77,19 @@ std::string word_tokenizer_json(const WordTokenizer& tokenizer) {
     std::vector<std::string> bytes = byte_alphabet();
     json vocabulary = json::object();
     auto add = [&](const std::string& token) { vocabulary.emplace(token, vocabulary.size()); };
-    if (bart)
-        for (const std::string& token : {special.begin, special.pad, special.end}) add(token);
+    for (const std::string& token : special.first) add(token);
     for (const std::string& token : bytes) add(token);
     const std::string& space = bytes[' '];
     for (const std::string& word : tokenizer.words) add(space + word);
     for (const std::string& word : tokenizer.openers) add(word);
-    const size_t begin = bart ? 0 : vocabulary.size(), end = bart ? 2 : begin + 1;
-    json added = json::array({added_token(special.begin, begin)});
-    if (bart) added.push_back(added_token(special.pad, 1));
-    added.push_back(added_token(special.end, end));
+    json added = json::array();
+    size_t begin = vocabulary.size(), end = begin + 1;
+    if (special.first.empty()) added = {added_token(special.begin, begin), added_token(special.end, end)};
+    for (size_t id = 0; id < special.first.size(); ++id) {
+        added.push_back(added_token(special.first[id], id));
+        if (special.first[id] == special.begin) begin = id;
+        if (special.first[id] == special.end) end = id;
+    }
     const json byte_level = {
         {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
     const json split = {{"type", "Split"},
@@ -120,7 +130,8 @@ std::string word_tokenizer_config_json(const WordTokenizer& tokenizer) {
                 {"eos_token", special.end},
                 {"clean_up_tokenization_spaces", false},
                 {"model_max_length", 128}};
-    if (!special.pad.empty()) out["pad_token"] = special.pad;
+    if (!special.other.empty())
+        out[tokenizer.family == WordTokenizer::Family::bart ? "pad_token" : "unk_token"] = special.other;
     return out.dump(2) + "\n";
 }
 

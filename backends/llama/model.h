@@ -34,7 +34,7 @@ public:
     const LlamaConfig& config() const { return config_; }
     at::Device device() const { return embedding_.device(); }
     at::ScalarType dtype() const { return embedding_.scalar_type(); }
-    std::vector<LinearSite*> sites(); // in checkpoint order, the output layer last (absent when tied)
+    std::vector<LinearSite*> sites();      // in checkpoint order, the output layer last (absent when tied)
     std::vector<NamedTensor> parameters(); // without packed weights, which are no parameters to train or copy
 
     at::Tensor embed(const at::Tensor& ids) const; // [N] -> [N, C]

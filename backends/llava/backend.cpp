@@ -21,7 +21,7 @@ LlavaConfig config_of(const BackendSettings& settings) {
     if (is_named(settings) && settings.shape.empty())
         throw Error::config("backend: expected a checkpoint or a shape, got neither");
     return is_named(settings)
-               ? named_llava_config(settings.shape)
+               ? named_llava_config(settings.shape, settings.vision_tower)
                : read_llava_config(resolve_checkpoint(settings.checkpoint), settings.vision_tower);
 }
 
@@ -49,14 +49,16 @@ Weights language_weights(const LlavaConfig& config, const ModelShapes& shapes, c
 }
 
 // The image encoder's tensors under the names of llava_shapes(). transformers 5 leaves the level
-// "vision_model." out; the original layout has them in a folder of their own, unless they were trained.
+// "vision_model." out; the original layout has them in a folder of their own, unless they were written along.
+// folder: the checkpoint's; empty: none, and the encoder's own folder is read.
 Weights vision_weights(const LlavaConfig& config, const ModelShapes& shapes, const std::string& folder,
                        const WeightOptions& base) {
     WeightOptions options = base;
     options.ignorable = [](const std::string&) { return true; }; // the language part, CLIP's text encoder
     const std::string prefix = config.vision_prefix;
     const bool beside =
-        config.original && !Checkpoint::open(folder).find(prefix + "embeddings.class_embedding");
+        folder.empty() ||
+        (config.original && !Checkpoint::open(folder).find(prefix + "embeddings.class_embedding"));
     if (beside && config.tower.empty())
         throw Error::data(folder, "/config.json: mm_vision_tower \"", config.tower_name,
                           "\" is neither a folder nor in the local cache; name the image encoder's folder as "
@@ -106,8 +108,9 @@ LlavaBackend::LlavaBackend(const BackendSettings& settings, uint64_t seed) {
     std::string tokenizer = settings.tokenizer;
     Weights weights, tower;
     if (is_named(settings)) {
-        weights = random_weights(seed, part_of(shapes_, false), options);
-        tower = random_weights(seed, part_of(shapes_, true), vision);
+        weights = random_weights(seed, part_of(shapes_, false), options, config_.init_std);
+        tower = config_.tower.empty() ? random_weights(seed, part_of(shapes_, true), vision)
+                                      : vision_weights(config_, shapes_, "", vision);
     } else {
         checkpoint_ = resolve_checkpoint(settings.checkpoint);
         config_text_ = read_file(checkpoint_ + "/config.json", size_t(16) << 20);

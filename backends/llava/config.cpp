@@ -210,18 +210,24 @@ LlavaConfig read_llava_config(const std::string& folder, const std::string& visi
     return config;
 }
 
-std::vector<std::string> llava_shape_names() { return {"llava-1.5-7b", "llava-1.5-13b", "llava-tiny"}; }
+std::vector<std::string> llava_shape_names() {
+    return {"llava-1.5-7b", "llava-1.5-13b", "llava-tiny", "quickstart"};
+}
 
-LlavaConfig named_llava_config(const std::string& name) {
+LlavaConfig named_llava_config(const std::string& name, const std::string& vision_tower) {
     LlavaConfig config;
     if (name == "llava-1.5-7b" || name == "llava-1.5-13b") {
         config.text = named_llama_config(name == "llava-1.5-7b" ? "llama2-7b" : "llama-13b");
         config.text.positions = 4096, config.text.rms_eps = 1e-5; // Vicuna 1.5 is a LLaMA 2
         config.vision = openai_large(336);
         config.tower_name = "openai/clip-vit-large-patch14-336";
-    } else if (name == "llava-tiny") { // 16 tokens an image
+    } else if (name == "llava-tiny" || name == "quickstart") { // 16 tokens an image
         config.text = named_llama_config("quickstart");
         config.text.positions = 512;
+        if (name == "quickstart") { // learns its pictures from random weights within a minute
+            config.text.layers = 3;
+            config.init_std = 0.08; // about 1 / sqrt(hidden)
+        }
         config.vision.image_size = 56, config.vision.patch_size = 14, config.vision.hidden = 64;
         config.vision.layers = 3, config.vision.heads = 4, config.vision.intermediate = 128;
     } else {
@@ -231,6 +237,10 @@ LlavaConfig named_llava_config(const std::string& name) {
     config.original = true;
     config.projector = "model.mm_projector";
     config.vision_prefix = "model.vision_tower.vision_tower.vision_model.";
+    if (!vision_tower.empty()) {
+        read_tower(config, "backend.vision_tower", vision_tower);
+        check_layer(config, "mm_vision_select_layer", config.tower);
+    }
     return config;
 }
 

@@ -26,6 +26,7 @@ struct LlavaConfig {
     int64_t feature_layer = -2;    // hidden state of the encoder that is used
     bool with_class = false;       // vision_feature_select_strategy full: the class token too
     bool projector_bias = true;
+    double init_std = 0.02; // of random weights
     int64_t image_tokens() const { return vision.tokens() + (with_class ? 1 : 0); }
     std::array<std::string, 2> projector_paths() const {
         return {projector + (original ? ".0" : ".linear_1"), projector + (original ? ".2" : ".linear_2")};
@@ -39,7 +40,9 @@ struct LlavaConfig {
 LlavaConfig parse_llava_config(const std::string& text, const std::string& where,
                                const std::string& vision_tower);
 LlavaConfig read_llava_config(const std::string& folder, const std::string& vision_tower);
-LlavaConfig named_llava_config(const std::string& name); // llava-1.5-7b, llava-1.5-13b, llava-tiny
+// llava-1.5-7b, llava-1.5-13b, llava-tiny, quickstart; vision_tower: an image encoder's folder, whose shape
+// and weights are used instead of the name's own; empty: none.
+LlavaConfig named_llava_config(const std::string& name, const std::string& vision_tower = "");
 std::vector<std::string> llava_shape_names();
 std::string llava_config_json(const LlavaConfig& config, const std::string& dtype); // original layout
 

@@ -29,7 +29,9 @@ json sample_json(const Example& example, const Score& score, const std::vector<R
     if (score.score == 0 || score.score == 1) line["correct"] = score.score == 1;
     line["score"] = score.score;
     for (const auto& [name, value] : score.values) line["values"][name] = value;
-    if (!example.media.images.empty()) line["media"]["images"] = example.media.images;
+    for (const std::string& image : example.media.images) // bytes in base64 stay where they are
+        line["media"]["images"].push_back(starts_with(image, "data:") ? image.substr(0, image.find(','))
+                                                                      : image);
     if (!example.media.video.empty()) line["media"]["video"] = example.media.video;
     int64_t cut = 0;
     for (const Response& response : responses) cut = std::max(cut, response.cut_tokens);

@@ -10,7 +10,7 @@ class HowTo(unittest.TestCase):
     def test_the_readmes_how_tos_run_as_they_stand(self):
         section = (support.ROOT / "README.md").read_text().split("## How to\n")[1].split("\n## ")[0]
         blocks = re.findall(r"```sh\n(.*?)```", section, re.S)
-        self.assertEqual(len(blocks), 3)
+        self.assertEqual(len(blocks), 4)
         with tempfile.TemporaryDirectory() as folder:
             home = pathlib.Path(folder)
             (home / "tests").symlink_to(support.ROOT / "tests")
@@ -22,7 +22,7 @@ class HowTo(unittest.TestCase):
                 del env["CMAKE_CXX_COMPILER_LAUNCHER"]
             p = subprocess.run(["bash", "-e", "-x", "-c", "".join(blocks)], cwd=home, env=env, capture_output=True, text=True, timeout=800)
             self.assertEqual(p.returncode, 0, p.stdout[-2000:] + p.stderr[-4000:])
-            self.assertEqual(len(support.run_folders(home / "results")), 6)
+            self.assertEqual(len(support.run_folders(home / "results")), 7)
             self.assertTrue(list(home.glob("logs/*/events*")) and list(home.glob("lm-eval/*/results_*.json")))
 
 

@@ -5,15 +5,17 @@ every evaluation in the field's own file formats. Over ../shared/data where it i
     tests/end_to_end/llava_test.py build/release/dora-bench
 """
 import base64
-import csv
 import json
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
+import zipfile
 import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,6 +32,25 @@ def png(path, colour, width=40, height=30):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
                      chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def sheet(path):
+    """The rows of a workbook's first sheet: text, numbers, None."""
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    with zipfile.ZipFile(path) as book:
+        texts = [re.sub("_x([0-9A-F]{4})_", lambda sign: chr(int(sign[1], 16)), "".join(t.text or "" for t in item.iter(space + "t")))
+                 for item in xml.etree.ElementTree.fromstring(book.read("xl/sharedStrings.xml")).iter(space + "si")]
+        rows = []
+        for row in xml.etree.ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml")).iter(space + "row"):
+            cells = {}
+            for cell in row.iter(space + "c"):
+                value = cell.find(space + "v").text
+                column = 0
+                for sign in cell.get("r").rstrip("0123456789"):
+                    column = 26 * column + ord(sign) - ord("A") + 1
+                cells[column - 1] = texts[int(value)] if cell.get("t") == "s" else int(value)
+            rows.append([cells.get(i) for i in range(max(len(rows[0]) if rows else 0, 1 + max(cells)))])
+    return rows
 
 
 class Llava(unittest.TestCase):
@@ -72,7 +93,8 @@ class Llava(unittest.TestCase):
         run, metrics, _ = self.run_config(evaluate={"tasks": list(tasks), "max_new_tokens": tokens, "limit": limit})
         samples = {}
         for path in sorted((run / "samples").rglob("*.jsonl")):
-            samples[path.stem] = [json.loads(line) for line in path.read_text().splitlines()]
+            name = path.stem.replace("llava", "").strip("._-")
+            samples[name] = [json.loads(line) for line in path.read_text().splitlines()]
         return run, metrics["tasks"], samples
 
     def test_conversations_with_and_without_images_train_adapters_and_projector(self):
@@ -150,10 +172,13 @@ class Llava(unittest.TestCase):
         self.assertEqual([a["question_id"] for a in answers], [10, 11, 12, 13, 99])
         self.assertEqual(answers[-1]["answer"], "")
         self.assertEqual(json.loads(found["vizwiz_answers.json"].read_text())[0]["image"], "a.jpg")
-        with found["mmbench_answers.tsv"].open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        self.assertEqual([r["index"] for r in rows], ["7", "1000007", "2000007"])
-        self.assertEqual(rows[0]["question"], "What is it?")
+        rows = sheet(found["mmbench_answers.xlsx"])
+        self.assertEqual(rows[0], ["index", "question", "A", "B", "C", "D", "prediction", "answer"])
+        self.assertEqual([r[0] for r in rows[1:]], [7, 1000007, 2000007])
+        self.assertEqual(rows[1][1:5], ["What is it?", "cup", "table", "tea"])
+        self.assertIsNone(rows[1][5])
+        raw = {s["id"]: s["raw_output"].strip() for s in samples["mmbench"]}
+        self.assertEqual([r[6] or "" for r in rows[1:]], [raw[str(r[0])] for r in rows[1:]])
         values = {name: value for task in tasks.values() for name, value in task.items()}
         for name in ("binary", "image_accuracy", "circular", "vanilla"):
             self.assertIn(name, values)
@@ -173,6 +198,89 @@ class Llava(unittest.TestCase):
             self.assertIn(name, task)
         self.assertTrue(rows[0]["prompt"].endswith(
             "USER: <image>\nIs there a snowboard in the image?\nAnswer the question using a single word or phrase. ASSISTANT:"))
+
+    @unittest.skipUnless(SHARED.is_dir(), "../shared is absent")
+    def test_the_seven_sets_and_tvqa_over_real_files(self):
+        short = "\nAnswer the question using a single word or phrase."
+        letter = "\nAnswer with the option's letter from the given choices directly."
+        asked = {}  # by task: question, image folder
+
+        def load(name):
+            return json.loads((SHARED / name).read_text())
+
+        def some(name, n):
+            return [json.loads(line) for line in (SHARED / name).read_text().splitlines()[:n]]
+
+        for split in ("random", "popular", "adversarial"):
+            records = some(f"pope/coco_pope_{split}.jsonl", 6)
+            self.lines(f"eval/pope/coco/coco_pope_{split}.json", records)
+            self.pictures("eval/pope/val2014", [r["image"] for r in records])
+        asked["pope"] = records[0]["text"] + short
+        questions = load("vqa/textvqa/questions.json")["questions"][:6]
+        humans = {a["question_id"]: a["answers"] for a in load("vqa/textvqa/annotations.json")["annotations"]}
+        self.put("eval/textvqa/TextVQA_0.5.1_val.json", {"data": [
+            {**q, "answers": [h["answer"] for h in humans[q["question_id"]]]} for q in questions]})
+        self.lines("eval/textvqa/llava_textvqa_val_v051_ocr.jsonl", [
+            {"question_id": q["image_id"], "image": q["image_id"] + ".jpg",
+             "text": q["question"].capitalize() + "\nReference OCR token: A, B" + short} for q in questions])
+        self.pictures("eval/textvqa/train_images", [q["image_id"] + ".jpg" for q in questions])
+        asked["textvqa"] = questions[-1]["question"].capitalize() + "\nReference OCR token: A, B" + short
+        vizwiz = load("vqa/vizwiz/questions.json")["questions"][:6]
+        self.lines("eval/vizwiz/llava_test.jsonl", [
+            {"question_id": q["question_id"], "image": q["image_id"],
+             "text": q["question"] + "\nWhen the provided information is insufficient, respond with 'Unanswerable'." + short}
+            for q in vizwiz])
+        self.pictures("eval/vizwiz/test", [q["image_id"] for q in vizwiz])
+        asked["vizwiz"] = (vizwiz[-1]["question"] +
+                           "\nWhen the provided information is insufficient, respond with 'Unanswerable'." + short)
+        vqa = load("media/vqa_questions.json")["questions"][:6]
+        self.lines("eval/vqav2/llava_vqav2_mscoco_test-dev2015.jsonl", [
+            {"question_id": q["question_id"], "image": f"{q['image_id']:012}.jpg", "text": q["question"] + short} for q in vqa])
+        self.pictures("eval/vqav2/test2015", [f"{q['image_id']:012}.jpg" for q in vqa])
+        asked["vqav2"] = vqa[-1]["question"] + short
+        gqa = dict(list(load("made_up/gqa/questions.json").items())[:12])
+        self.put("eval/gqa/data/testdev_balanced_questions.json", gqa)
+        balanced = {k: q for k, q in gqa.items() if q["isBalanced"]}
+        self.lines("eval/gqa/llava_gqa_testdev_balanced.jsonl", [
+            {"question_id": k, "image": q["imageId"] + ".jpg", "text": q["question"] + short} for k, q in balanced.items()])
+        self.pictures("eval/gqa/data/images", [q["imageId"] + ".jpg" for q in gqa.values()])
+        asked["gqa"] = list(balanced.values())[-1]["question"] + short
+        rows = (SHARED / "made_up/mmbench/mmbench_dev.tsv").read_text().splitlines()[:10]
+        picture = base64.b64encode((SHARED / "media/images/rocket.jpg").read_bytes()).decode()
+        self.put("eval/mmbench/mmbench_dev_20230712.tsv", "".join(
+            f"{row}\t{'image' if i == 0 else picture}\n" for i, row in enumerate(rows)))
+        cells = dict(zip(rows[0].split("\t"), rows[-1].split("\t")))
+        asked["mmbench"] = cells["question"] + "".join(
+            f"\n{o}. {cells[o]}" for o in "ABCD" if cells[o]) + letter
+        self.put("eval/scienceqa/llava_test_CQM-A.json", [
+            {"id": str(i), "image": "1/image.png", "conversations": [
+                {"from": "human", "value": f"<image>\nContext: N/A\nQuestion {i}?\nA. x\nB. y"}]} for i in range(4)])
+        self.put("eval/scienceqa/problems.json", {str(i): {"choices": ["x", "y"], "answer": i % 2} for i in range(4)})
+        self.pictures("eval/scienceqa/images/test", ["1/image.png"])
+        asked["scienceqa"] = "Context: N/A\nQuestion 3?\nA. x\nB. y" + letter
+        solution = load("tvqa/solution.json")["solution"]
+        tvqa = some("tvqa/questions.jsonl", 6)
+        self.lines("ann/tvqa/tvqa_val.jsonl", [
+            {**q, "answer_idx": solution[q["show_name"]][str(q["qid"])]} for q in tvqa])
+        for q in tvqa:
+            clip = self.folder / f"videos/tv/{q['vid_name']}.mp4"
+            clip.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SHARED / "media/videos/nasa_13013.mp4", clip)
+        asked["tvqa"] = tvqa[-1]["q"] + "".join(f"\n{'ABCDE'[i]}. {tvqa[-1][f'a{i}']}" for i in range(5)) + letter
+        _, tasks, samples = self.evaluate(*(f"llava/{name}" for name in sorted(asked)), tokens=3)
+        values = {name.split("/")[-1]: task for name, task in tasks.items()}
+        self.assertEqual(sorted(values), sorted(asked))
+        for name, question in asked.items():
+            frames = 8 if name == "tvqa" else 1
+            self.assertTrue(any(s["prompt"].endswith("USER: " + "<image>\n" * frames + question + " ASSISTANT:")
+                                for s in samples[name]), (name, question, samples[name][-1]["prompt"]))
+        for name, metric in {"pope": "f1", "textvqa": "accuracy", "gqa": "accuracy", "scienceqa": "image_accuracy",
+                             "mmbench": "circular", "tvqa": "accuracy"}.items():
+            self.assertIsNotNone(values[name][metric]["value"], name)
+        for name in ("vqav2", "vizwiz"):
+            self.assertIsNone(values[name]["accuracy"]["value"])
+        for sample in samples["mmbench"]:  # the picture's bytes stay in their table
+            self.assertLess(len(json.dumps(sample)), 4000)
 
     @unittest.skipUnless(SHARED.is_dir(), "../shared is absent")
     def test_official_questions_and_annotations(self):
