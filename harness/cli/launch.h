@@ -19,6 +19,13 @@ void run_workers(const RunOptions& options, const Globals& globals);
 bool launched_by_another(); // RANK, or Slurm's SLURM_PROCID inside srun, is set
 int run_together(const RunOptions& options, const Globals& globals);
 
+// The array's script: a task is the plan's run SLURM_ARRAY_TASK_ID + $1; logs: the folder of the tasks'
+// outputs.
+std::string slurm_script(const RunPlan& plan, const RunOptions& options, const Globals& globals,
+                         const std::string& logs);
+// {10, 11, 12, 15} less 10 as sbatch writes it: "0-2,5".
+std::string slurm_ranges(const std::vector<size_t>& entries, size_t offset);
+
 // --launcher slurm: writes <results>/slurm/<plan>.sh and submits it as a job array over the runs that are not
 // done; in blocks of 1,000, which is what Slurm's MaxArraySize allows by default. Nothing is submitted while
 // an earlier array of the same plan is still queued. Returns false when every run is done (the caller

@@ -55,34 +55,6 @@ std::vector<size_t> missing_entries(const RunPlan& plan) {
     return out;
 }
 
-// {0, 1, 2, 5} less `offset` as sbatch writes it: "0-2,5".
-std::string ranges(const std::vector<size_t>& entries, size_t offset) {
-    std::string out;
-    for (size_t i = 0; i < entries.size();) {
-        size_t last = i;
-        while (last + 1 < entries.size() && entries[last + 1] == entries[last] + 1) ++last;
-        out += cat(out.empty() ? "" : ",", entries[i] - offset);
-        if (last > i) out += cat("-", entries[last] - offset);
-        i = last + 1;
-    }
-    return out;
-}
-
-std::string job_script(const RunPlan& plan, const RunOptions& options, const Globals& globals,
-                       const std::string& logs) {
-    std::string command;
-    for (const std::string& word : helper_words(options, globals, globals.threads))
-        command += quoted(word) + " ";
-    // a task has the processors that Slurm gave it, one where nothing was asked for
-    if (globals.threads == 0) command += "--threads \"${SLURM_CPUS_PER_TASK:-1}\" ";
-    return cat(
-        "#!/bin/sh\n"
-        "# One task: the plan's run SLURM_ARRAY_TASK_ID + $1 (written by dora-bench --launcher slurm).\n",
-        "#SBATCH --job-name=", replace_all("dora-bench-" + plan.name, " ", "_"),
-        "\n#SBATCH --output=", replace_all(logs, " ", "\\ "), "/%A_%a.log\nexec ", command,
-        "--entry \"$((SLURM_ARRAY_TASK_ID + $1))\"\n");
-}
-
 // Jobs of an earlier submission that are still queued or running.
 std::vector<std::string> at_work(const std::string& record) {
     std::vector<std::string> out;
@@ -101,6 +73,33 @@ std::vector<std::string> at_work(const std::string& record) {
 
 } // namespace
 
+std::string slurm_ranges(const std::vector<size_t>& entries, size_t offset) {
+    std::string out;
+    for (size_t i = 0; i < entries.size();) {
+        size_t last = i;
+        while (last + 1 < entries.size() && entries[last + 1] == entries[last] + 1) ++last;
+        out += cat(out.empty() ? "" : ",", entries[i] - offset);
+        if (last > i) out += cat("-", entries[last] - offset);
+        i = last + 1;
+    }
+    return out;
+}
+
+std::string slurm_script(const RunPlan& plan, const RunOptions& options, const Globals& globals,
+                         const std::string& logs) {
+    std::string command;
+    for (const std::string& word : helper_words(options, globals, globals.threads))
+        command += quoted(word) + " ";
+    // a task has the processors that Slurm gave it, one where nothing was asked for
+    if (globals.threads == 0) command += "--threads \"${SLURM_CPUS_PER_TASK:-1}\" ";
+    return cat(
+        "#!/bin/sh\n"
+        "# One task: the plan's run SLURM_ARRAY_TASK_ID + $1 (written by dora-bench --launcher slurm).\n",
+        "#SBATCH --job-name=", replace_all("dora-bench-" + plan.name, " ", "_"),
+        "\n#SBATCH --output=", replace_all(logs, " ", "\\ "), "/%A_%a.log\nexec ", command,
+        "--entry \"$((SLURM_ARRAY_TASK_ID + $1))\"\n");
+}
+
 bool submit_to_slurm(const RunPlan& plan, const RunOptions& options, const Globals& globals, int& code) {
     const std::string folder =
         (std::filesystem::absolute(plan.runs.front().settings.results) / "slurm").lexically_normal().string();
@@ -117,7 +116,7 @@ bool submit_to_slurm(const RunPlan& plan, const RunOptions& options, const Globa
         return true;
     }
     make_folder(folder);
-    write_file_atomic(base + ".sh", job_script(plan, options, globals, folder));
+    write_file_atomic(base + ".sh", slurm_script(plan, options, globals, folder));
     json jobs = json::array();
     for (size_t at = 0; at < missing.size();) {
         const size_t offset = missing[at] / kBlock * kBlock;
@@ -125,7 +124,7 @@ bool submit_to_slurm(const RunPlan& plan, const RunOptions& options, const Globa
         while (at < missing.size() && missing[at] < offset + kBlock) block.push_back(missing[at++]);
         std::vector<std::string> words = {
             "sbatch", "--parsable",
-            cat("--array=", ranges(block, offset), options.jobs > 1 ? cat("%", options.jobs) : "")};
+            cat("--array=", slurm_ranges(block, offset), options.jobs > 1 ? cat("%", options.jobs) : "")};
         words.insert(words.end(), options.sbatch.begin(), options.sbatch.end());
         words.insert(words.end(), {base + ".sh", cat(offset)});
         const Answer answer = ask(words);

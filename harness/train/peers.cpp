@@ -1,10 +1,13 @@
 // The only file that sees c10d (half a minute to compile).
 #include "harness/train/peers.h"
 #include "backends/ops/aten.h"
+#include "harness/api/plugin.h"
 #include "harness/base/env.h"
 #include "harness/base/error.h"
+#include "harness/train/nccl/nccl_group.h"
 #include <charconv>
 #include <chrono>
+#include <dlfcn.h>
 #include <map>
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
@@ -40,11 +43,31 @@ int number(std::initializer_list<const char*> names, int low, int high) {
     return value;
 }
 
+// Empty, or why there is none.
+std::string open_nccl(const c10::intrusive_ptr<c10d::Store>& keys, int rank, int size,
+                      c10::intrusive_ptr<c10d::Backend>& group) {
+    const std::string path = executable_folder() + "/libdorabench_nccl.so";
+    void* object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!object) {
+        const char* reason = dlerror();
+        return reason ? reason : path + " cannot be loaded";
+    }
+    const auto entry = reinterpret_cast<decltype(&dorabench_nccl_v1)>(dlsym(object, "dorabench_nccl_v1"));
+    if (!entry) return path + " has no symbol dorabench_nccl_v1: it is of another build; build again";
+    const auto own = c10::make_intrusive<c10d::PrefixStore>("nccl", keys);
+    const char* reason = entry(TORCH_VERSION " " DORABENCH_COMPILER_ABI, own, rank, size, group);
+    return reason ? reason : "";
+}
+
 } // namespace
 
 struct Peers::Group {
     c10::intrusive_ptr<c10d::Store> store;
-    c10::intrusive_ptr<c10d::Backend> gloo;
+    c10::intrusive_ptr<c10d::Store> keys;
+    c10::intrusive_ptr<c10d::Backend> gloo,
+        nccl; // nccl: null before meet_on_gpus(), and where it cannot be had
+    bool met_on_gpus = false;
+    std::string no_nccl; // why not
 };
 
 Peers::Place Peers::place_from_environment() {
@@ -91,6 +114,7 @@ Peers::Peers(const Place& place) : place_(place), group_(std::make_unique<Group>
         auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(keys, place.rank, place.size, options);
         gloo->setTimeout(kPatience);
         group_->gloo = gloo;
+        group_->keys = keys;
     } catch (const std::exception& error) {
         const std::string what = error.what();
         throw Error::resources("process ", place.rank, " of ", place.size, ": the processes did not meet at ",
@@ -102,11 +126,13 @@ Peers::Peers(const Place& place) : place_(place), group_(std::make_unique<Group>
 Peers::~Peers() = default;
 
 void Peers::all_reduce(at::Tensor& buffer) {
-    std::vector<at::Tensor> buffers = {buffer.is_cuda() ? buffer.cpu() : buffer};
+    if (buffer.is_cuda()) meet_on_gpus();
+    const bool by_nccl = buffer.is_cuda() && group_->nccl;
+    std::vector<at::Tensor> buffers = {buffer.is_cuda() && !by_nccl ? buffer.cpu() : buffer};
     try {
         c10d::AllreduceOptions options;
         options.timeout = kPatience;
-        group_->gloo->allreduce(buffers, options)->wait();
+        (by_nccl ? group_->nccl : group_->gloo)->allreduce(buffers, options)->wait();
     } catch (const std::exception& error) {
         const std::string what = error.what();
         throw Error::failed(
@@ -114,6 +140,36 @@ void Peers::all_reduce(at::Tensor& buffer) {
             ": another process ended or cannot be reached: ", what.substr(0, what.find('\n')));
     }
     if (!buffers.front().is_same(buffer)) buffer.copy_(buffers.front());
+}
+
+// Once, on the current device, by all processes at the same time; all of them take NCCL or none.
+void Peers::meet_on_gpus() {
+    if (group_->met_on_gpus) return;
+    group_->met_on_gpus = true;
+    c10::intrusive_ptr<c10d::Backend> nccl;
+    std::string reason = open_nccl(group_->keys, place_.rank, place_.size, nccl);
+    if (sum({reason.empty() ? 0.0 : 1.0}).front() > 0) {
+        group_->no_nccl = reason.empty() ? "another process has no NCCL" : reason;
+        return;
+    }
+    try { // two processes on one GPU, or GPUs that cannot reach each other: found out here, not in a step
+        std::vector<at::Tensor> ones = {at::ones({1}, at::TensorOptions().device(at::kCUDA))};
+        nccl->allreduce(ones)->wait();
+        if (ones.front().item<float>() != static_cast<float>(place_.size)) reason = "NCCL added wrongly";
+    } catch (const std::exception& error) {
+        reason = error.what();
+        reason = reason.substr(0, reason.find('\n'));
+    }
+    if (sum({reason.empty() ? 0.0 : 1.0}).front() > 0)
+        group_->no_nccl = reason.empty() ? "NCCL failed in another process" : reason;
+    else
+        group_->nccl = nccl;
+}
+
+std::string Peers::gradients_by(const at::Device& device) {
+    if (!device.is_cuda()) return "gloo";
+    meet_on_gpus();
+    return group_->nccl ? "nccl" : "gloo through the host: " + group_->no_nccl;
 }
 
 std::vector<double> Peers::sum(std::vector<double> values) {

@@ -1,8 +1,9 @@
 #pragma once
 // The processes that train one run together (data parallel). Each holds the whole model and the same adapter;
 // a step's micro-batches are shared out and one flat all-reduce of the adapter's gradients follows the last
-// backward pass, so every process makes the same update. Process 0 alone writes. c10d's Gloo stands behind
-// (peers.cpp); gradients on a GPU pass through the host, which an adapter's size (a percent of the model)
+// backward pass, so every process makes the same update. Process 0 alone writes. c10d stands behind
+// (peers.cpp): Gloo, and for gradients on GPUs NCCL where every process has it (libdorabench_nccl.so) and a
+// GPU of its own; without, they pass through the host, which an adapter's size (a percent of the model)
 // allows.
 #include <ATen/core/TensorBody.h>
 #include <exception>
@@ -43,6 +44,9 @@ public:
     // Adds the gradients of all processes, as one buffer a dtype and device. A tensor that no process has a
     // gradient for keeps none; one that some lack counts as zero there.
     void sum_gradients(const std::vector<at::Tensor>& tensors);
+    // What adds gradients that lie on this device, and why: "gloo", "nccl", "gloo through the host: no …".
+    // Every process calls it at once.
+    std::string gradients_by(const at::Device& device);
     // Every process calls it where one alone may have failed: throws in all of them when one has.
     void agree(const std::exception_ptr& failure, const std::string& doing);
     // What process 0 says, to all.
@@ -50,6 +54,7 @@ public:
 
 private:
     void all_reduce(at::Tensor& buffer);
+    void meet_on_gpus();
 
     Place place_;
     struct Group;

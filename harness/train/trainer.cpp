@@ -111,6 +111,10 @@ TrainOutcome Trainer::run() {
     if (peers_ && peers_->sum({double(state_.step)}).front() != double(state_.step) * peers_->size())
         throw Error::failed("expected every process to go on after the same step, this one after step ",
                             state_.step, "; do all of them see the folder ", folder_, "?");
+    if (peers_) {
+        const std::string by = peers_->gradients_by(device);
+        if (writes_) log::info(peers_->size(), " processes train together; gradients are added by ", by);
+    }
     if (writes_) open_logs();
     backend_.set_gradient_checkpointing(settings_.gradient_checkpointing);
     backend_.set_training(true), adapter_.set_training(true);

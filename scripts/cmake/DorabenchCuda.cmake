@@ -39,6 +39,24 @@ target_include_directories(dorabench_cuda SYSTEM PRIVATE
 target_compile_definitions(dorabench_cuda PRIVATE AT_PER_OPERATOR_HEADERS)
 target_link_libraries(dorabench_cuda PRIVATE torch_cpu torch_c10)
 target_link_options(dorabench_cuda PRIVATE LINKER:--allow-shlib-undefined LINKER:--no-as-needed)
+# Gradients GPU to GPU (--launcher torchrun): c10d's NCCL group lies in libtorch_cuda.so, its headers want nccl.h
+find_path(NCCL_INCLUDE nccl.h HINTS ${_toolkit}/include)
+if(NCCL_INCLUDE AND TARGET dora-bench)
+    add_library(dorabench_nccl SHARED ${CMAKE_SOURCE_DIR}/harness/train/nccl/nccl_group.cpp)
+    set_target_properties(dorabench_nccl PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
+        BUILD_RPATH "${TORCH_ROOT}/lib" CXX_VISIBILITY_PRESET hidden)
+    target_compile_options(dorabench_nccl PRIVATE -Wall -Wextra -Wno-unused-parameter)
+    target_include_directories(dorabench_nccl PRIVATE ${CMAKE_SOURCE_DIR})
+    target_include_directories(dorabench_nccl SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ${NCCL_INCLUDE}
+        $<TARGET_PROPERTY:dorabench_torch,INTERFACE_INCLUDE_DIRECTORIES>)
+    target_link_libraries(dorabench_nccl PRIVATE ${TORCH_ROOT}/lib/libtorch_cuda.so ${TORCH_ROOT}/lib/libc10_cuda.so
+        torch_cpu torch_c10)
+    target_link_options(dorabench_nccl PRIVATE LINKER:--allow-shlib-undefined)
+    add_dependencies(dora-bench dorabench_nccl)
+    install(TARGETS dorabench_nccl LIBRARY DESTINATION bin OPTIONAL)
+elseif(TARGET dora-bench)
+    message(STATUS "NCCL: not built (no nccl.h); gradients of several GPUs pass through the host")
+endif()
 if(TARGET dora-bench)
     add_dependencies(dora-bench dorabench_cuda)
     install(TARGETS dorabench_cuda LIBRARY DESTINATION bin OPTIONAL) # beside the program, where it is looked for
