@@ -4,6 +4,7 @@
 #include "harness/base/error.h"
 #include "harness/train/peers.h"
 #include "tests/support/paths.h"
+#include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <cstdlib>
 #include <gmock/gmock.h>
