@@ -72,4 +72,14 @@ inline int flat_blocks(int64_t n, int threads, int64_t most = 132 * 16) {
     return static_cast<int>(std::clamp<int64_t>(ceil_div(n, threads), 1, most));
 }
 
+// NF4 inside a product: a block of kNf4Columns warps, one a column of y, over kNf4Rows rows of x. Each tile
+// of rows reads the codes again, so that many rows are faster with the weight decoded once and cuBLAS.
+inline constexpr int kNf4Columns = 8, kNf4Rows = 8, kNf4MostRows = 32;
+inline bool nf4_fused(int64_t rows, int64_t in, int64_t block) {
+    return rows > 0 && rows <= kNf4MostRows && in % 8 == 0 && block % 8 == 0;
+}
+inline Grid nf4_grid(int64_t rows, int64_t out) {
+    return {ceil_div(out, kNf4Columns), static_cast<int>(ceil_div(rows, kNf4Rows))};
+}
+
 } // namespace dorabench::geometry

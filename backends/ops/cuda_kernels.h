@@ -45,6 +45,9 @@ struct CudaKernels {
     // codes uint8 [ceil(n / 2)], absmax float32 [ceil(n / block)] -> y, contiguous, n elements; block a
     // multiple of 8
     void (*nf4_dequantise)(const at::Tensor& codes, const at::Tensor& absmax, int64_t block, at::Tensor& y);
+    // x [rows, in] W^T -> [rows, out] in x's type, W decoded on the way (cuda_geometry.h: nf4_fused)
+    at::Tensor (*nf4_product)(const at::Tensor& codes, const at::Tensor& absmax, int64_t block,
+                              const at::Tensor& x, int64_t out);
 };
 
 // What both halves of a build agree on; the shared object refuses another half.

@@ -117,4 +117,15 @@ DORABENCH_HOST_DEVICE uint32_t nf4_code(uint8_t byte, int odd) {
     return odd ? byte & 15u : uint32_t(byte) >> 4;
 }
 
+// Eight elements out of four bytes, in the weight's type; table is in shared memory on a device
+template <typename Round>
+DORABENCH_HOST_DEVICE void nf4_eight(const uint8_t* bytes, const float* table, float scale, float* w,
+                                     Round round) {
+    for (int i = 0; i < 8; ++i) w[i] = round(table[nf4_code(bytes[i / 2], i % 2)] * scale);
+}
+DORABENCH_HOST_DEVICE float nf4_dot_eight(const float* w, const float* x, float sum) {
+    for (int i = 0; i < 8; ++i) sum += w[i] * x[i];
+    return sum;
+}
+
 } // namespace dorabench

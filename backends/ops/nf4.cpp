@@ -1,4 +1,5 @@
 #include "backends/ops/nf4.h"
+#include "backends/ops/cuda_geometry.h"
 #include "backends/ops/cuda_kernels.h"
 #include "backends/ops/kernel_math.h"
 #include "backends/ops/nf4_cpu.h"
@@ -207,7 +208,9 @@ at::Tensor nf4_product(const Nf4Weight& weight, const at::Tensor& x) {
     at::NoGradGuard no_grad;
     if (x.scalar_type() != weight.dtype || x.device() != weight.device()) return {};
     if (nf4_few_rows(weight, x.size(0))) return nf4_product_cpu(weight, x);
-    return {};
+    const CudaKernels* cuda = kernels_for(x);
+    if (!cuda || !geometry::nf4_fused(x.size(0), weight.in, weight.block)) return {};
+    return cuda->nf4_product(weight.codes, nf4_absmax(weight), weight.block, x, weight.out);
 }
 
 at::Tensor Nf4Weight::dense() const {

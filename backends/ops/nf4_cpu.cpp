@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <algorithm>
+#include <bit>
 #include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -13,8 +14,9 @@ namespace dorabench {
 namespace {
 
 constexpr float kTable[16] = {DORABENCH_NF4_TABLE};
-constexpr int64_t kGrain = 512;      // blocks a thread takes at least
-constexpr int64_t kMostRows = 8;     // of x, above which a matrix and one product are faster
+constexpr int64_t kGrain = 512; // blocks a thread takes at least
+// rows of x above which a matrix and one product are faster (results/LOG.md); 16 bit has a product of its own
+constexpr int64_t kMostRows = 4, kMostRows16 = 1;
 constexpr int64_t kUnit = 32;        // elements that one step of the vector forms writes
 constexpr int64_t kBeyondCache = 16; // MiB of a result that is written past the caches
 
@@ -41,6 +43,24 @@ struct Scales {
         return product + offset;
     }
 };
+
+// The 16 values of a block with this scale, rounded to S.
+template <typename S>
+void values_of(float scale, S* values) {
+    for (int i = 0; i < 16; ++i) values[i] = S(kTable[i] * scale);
+}
+// To nearest, ties to even, in integers, which compilers vectorise; NaN only from a scale that is one.
+template <>
+void values_of(float scale, c10::BFloat16* values) {
+    if (scale != scale) {
+        std::fill(values, values + 16, c10::BFloat16(scale));
+        return;
+    }
+    for (int i = 0; i < 16; ++i) {
+        const uint32_t bits = std::bit_cast<uint32_t>(kTable[i] * scale);
+        values[i].x = uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    }
+}
 
 template <typename S>
 void plain_values(const uint8_t* codes, const S* values, S* y, int64_t count) {
@@ -136,8 +156,7 @@ void whole(const Nf4Weight& weight, S* y) {
     at::parallel_for(0, weight.blocks(), kGrain, [&](int64_t first, int64_t last) {
         S values[16];
         for (int64_t b = first; b < last; ++b) {
-            const float scale = scales[b];
-            for (int i = 0; i < 16; ++i) values[i] = S(kTable[i] * scale);
+            values_of(scales[b], values);
             block_values(codes + b * block / 2, values, y + b * block, std::min(block, n - b * block), past);
         }
 #if defined(__x86_64__)
@@ -179,13 +198,13 @@ void nf4_dequantise_cpu(const Nf4Weight& weight, at::Tensor& y) {
 }
 
 bool nf4_few_rows(const Nf4Weight& weight, int64_t rows) {
-    return rows <= kMostRows && weight.in % weight.block == 0 && weight.codes.is_cpu() &&
-           weight.dtype != at::kDouble;
+    return rows <= (weight.dtype == at::kFloat ? kMostRows : kMostRows16) && weight.in % weight.block == 0 &&
+           weight.codes.is_cpu() && weight.dtype != at::kDouble;
 }
 
 at::Tensor nf4_product_cpu(const Nf4Weight& weight, const at::Tensor& x) {
     TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in && nf4_few_rows(weight, x.size(0)),
-                "[nf4] x must be at most ", kMostRows, " rows of ", weight.in, ", got ", x.sizes());
+                "[nf4] x must be a few rows of ", weight.in, ", got ", x.sizes());
     const int64_t rows = x.size(0), in = weight.in, out = weight.out, each = in / weight.block;
     const at::Tensor wide = x.to(at::kFloat).contiguous();
     at::Tensor y = at::empty({rows, out}, wide.options());

@@ -5,8 +5,8 @@
 namespace dorabench {
 
 // x W^T for x [rows, in] of the weight's dtype: no dequantised weight is written and read again. For the few
-// rows of a decoding step; undefined elsewhere, where one product with dense() is faster. Sums in float32.
-// Records nothing.
+// rows of a decoding step, on the CPU and with our kernels on a GPU; undefined elsewhere, where one product
+// with dense() is faster. Sums in float32. Records nothing.
 at::Tensor nf4_product(const Nf4Weight& weight, const at::Tensor& x);
 
 namespace ref {

@@ -32,6 +32,8 @@ void few_rows(benchmark::State& state) {
     const auto weight = nf4_quantise(at::randn({kOut, kIn}).to(type_of(state)), true);
     const at::Tensor x = at::randn({state.range(1), kIn}).to(type_of(state));
     at::NoGradGuard no_grad;
+    if (state.range(2) && !nf4_product(*weight, x).defined())
+        return state.SkipWithError("by way of the matrix");
     for (auto _ : state) {
         weight->buffer->holds = 0;
         benchmark::DoNotOptimize(state.range(2) ? nf4_product(*weight, x)
@@ -40,7 +42,7 @@ void few_rows(benchmark::State& state) {
 }
 BENCHMARK(few_rows)
     ->Name("product/bfloat16:/rows:/codes:")
-    ->ArgsProduct({{0, 1}, {1, 8}, {0, 1}})
+    ->ArgsProduct({{0, 1}, {1, 4}, {0, 1}})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

@@ -5,12 +5,14 @@
 #include "backends/ops/dropout.h"
 #include "backends/ops/kernel_math.h"
 #include "backends/ops/linear_cross_entropy.h"
+#include "backends/ops/nf4_product.h"
 #include "backends/ops/references.h"
 #include "backends/ops/rms_norm.h"
 #include "backends/ops/rope.h"
 #include "backends/ops/swiglu.h"
 #include "harness/base/error.h"
 #include "tests/cases/cases.h"
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/randint.h>
 #include <cmath>
 
@@ -246,6 +248,22 @@ void nf4_case(Report& report, at::Device device) {
         }
 }
 
+// On the CPU's own form too.
+void nf4_product_case(Report& report, at::Device device) {
+    for (auto type : kTypes)
+        for (const auto& [out, in] : {std::pair<int64_t, int64_t>{5, 64}, {130, 192}, {33, 4096}}) {
+            auto packed = nf4_quantise(normal({out, in}, 23).to(type).to(device), true);
+            for (const int64_t rows : {1, 8, 13, 32}) {
+                const at::Tensor x = normal({rows, in}, 29).to(type);
+                const at::Tensor y = nf4_product(*packed, x.to(device));
+                if (!y.defined()) continue; // one product with the decoded weight
+                const at::Tensor w = nf4_dequantise(*packed, type).cpu().to(at::kDouble);
+                report.close(cat("nf4_product ", rows, "x", in, "x", out, " ", type), y,
+                             at::matmul(x.to(at::kDouble), w.t()), tolerance_of(type));
+            }
+        }
+}
+
 } // namespace
 
 std::vector<Case> op_cases() {
@@ -257,7 +275,8 @@ std::vector<Case> op_cases() {
             {"dropout", dropout_case},
             {"dora_norm", dora_norm_case},
             {"adamw", adamw_case},
-            {"nf4", nf4_case}};
+            {"nf4", nf4_case},
+            {"nf4_product", nf4_product_case}};
 }
 
 } // namespace dorabench::cases

@@ -129,40 +129,6 @@ __global__ void __launch_bounds__(128) dora_norm_kernel(DoraNorm p) {
     if (lane == 0) p.norm[row] = static_cast<float>(sqrt(square));
 }
 
-__constant__ float kNf4[16] = {DORABENCH_NF4_TABLE};
-
-// A thread writes 8 elements out of 4 bytes; a block of the quantisation is a multiple of 8.
-template <typename S>
-__global__ void __launch_bounds__(256)
-    nf4_kernel(const uint8_t* codes, const float* absmax, S* y, int64_t n, int64_t block) {
-    __shared__ float table[16];
-    if (threadIdx.x < 16) table[threadIdx.x] = kNf4[threadIdx.x];
-    __syncthreads();
-    const int64_t units = (n + 7) / 8;
-    for (int64_t unit = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; unit < units;
-         unit += int64_t(gridDim.x) * blockDim.x) {
-        const int64_t first = unit * 8;
-        const float scale = absmax[first / block];
-        if (first + 8 <= n) {
-            const Pack<uint8_t, 4> in = load<4>(codes + first / 2);
-            constexpr int V = 16 / sizeof(S);
-#pragma unroll
-            for (int part = 0; part < 8 / V; ++part) {
-                Pack<S, V> out;
-#pragma unroll
-                for (int i = 0; i < V; ++i) {
-                    const int at = part * V + i;
-                    out.v[i] = narrow<S>(table[nf4_code(in.v[at / 2], at % 2)] * scale);
-                }
-                store<V>(y + first + part * V, out);
-            }
-        } else {
-            for (int64_t i = first; i < n; ++i)
-                y[i] = narrow<S>(table[nf4_code(codes[i / 2], int(i % 2))] * scale);
-        }
-    }
-}
-
 } // namespace
 
 void rope(Element e, const Rope& p, Stream stream) {
@@ -215,15 +181,6 @@ void dora_norm(Element e, const DoraNorm& p, Stream stream) {
     by_type(e, [&](auto type) {
         dora_norm_kernel<typename decltype(type)::type>
             <<<unsigned(geometry::ceil_div(p.out, 4)), 128, 0, stream>>>(p);
-    });
-}
-
-void nf4_dequantise(Element e, const uint8_t* codes, const float* absmax, void* y, int64_t n, int64_t block,
-                    Stream stream) {
-    by_type(e, [&](auto type) {
-        using S = typename decltype(type)::type;
-        nf4_kernel<S><<<geometry::flat_blocks(geometry::ceil_div(n, 8), 256), 256, 0, stream>>>(
-            codes, absmax, static_cast<S*>(y), n, block);
     });
 }
 

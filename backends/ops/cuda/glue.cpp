@@ -230,9 +230,35 @@ void nf4_dequantise(const at::Tensor& codes_in, const at::Tensor& absmax_in, int
     C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+at::Tensor nf4_product(const at::Tensor& codes_in, const at::Tensor& absmax_in, int64_t block,
+                       const at::Tensor& x_in, int64_t out) {
+    const On on(x_in);
+    auto aligned = [](const at::Tensor& t) {
+        const at::Tensor dense = t.contiguous();
+        return reinterpret_cast<uintptr_t>(dense.const_data_ptr()) % geometry::kVectorBytes ? dense.clone()
+                                                                                            : dense;
+    };
+    const at::Tensor codes = aligned(codes_in), x = aligned(x_in),
+                     absmax = absmax_in.to(at::kFloat).contiguous();
+    const int64_t rows = x.size(0), in = x.size(1), n = out * in;
+    TORCH_CHECK(geometry::nf4_fused(rows, in, block) && codes.scalar_type() == at::kByte &&
+                    codes.numel() >= n / 2 && absmax.numel() >= geometry::ceil_div(n, block),
+                "[nf4] a product of [", rows, ", ", in, "] with [", out, ", ", in, "] in blocks of ", block,
+                " needs ", n / 2, " bytes of codes and ", geometry::ceil_div(n, block), " maxima, got ",
+                codes.numel(), " and ", absmax.numel());
+    at::Tensor y = at::empty({rows, out}, x.options().requires_grad(false));
+    if (y.numel() == 0) return y;
+    cuda::nf4_product(element(x),
+                      {x.const_data_ptr(), codes.const_data_ptr<uint8_t>(), floats(absmax),
+                       y.mutable_data_ptr(), rows, in, out, block},
+                      on.stream);
+    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    return y;
+}
+
 constexpr CudaKernels kTable{compose,     scale_and_reduce, weak_magnitudes, rms_forward,   rms_backward,
                              rope,        swiglu_forward,   swiglu_backward, cross_entropy, dropout,
-                             square_rows, dora_norm,        nf4_dequantise};
+                             square_rows, dora_norm,        nf4_dequantise,  nf4_product};
 
 } // namespace
 } // namespace dorabench

@@ -93,4 +93,15 @@ void dora_norm(Element e, const DoraNorm& p, Stream stream);
 void nf4_dequantise(Element e, const uint8_t* codes, const float* absmax, void* y, int64_t n, int64_t block,
                     Stream stream);
 
+// y [rows, out] = x W^T, W [out, in] decoded on the way: x and y dense and aligned to 16 bytes, in and block
+// multiples of 8 (cuda_geometry.h: nf4_fused); e is x's, y's and the decoded weight's
+struct Nf4Product {
+    const void* x;
+    const uint8_t* codes;
+    const float* absmax;
+    void* y;
+    int64_t rows, in, out, block;
+};
+void nf4_product(Element e, const Nf4Product& p, Stream stream);
+
 } // namespace dorabench::cuda

@@ -155,6 +155,53 @@ TEST(KernelMath, RopePairTurnsAndTurnsBack) {
     EXPECT_NEAR(b, -1.7f, 1e-6);
 }
 
+TEST(CudaGeometry, AnNf4ProductCoversEveryColumnAndRowOnce) {
+    using namespace geometry;
+    for (const int64_t rows : {1, 7, 8, 9, 32})
+        for (const int64_t out : {1, 8, 9, 4096}) {
+            const Grid grid = nf4_grid(rows, out);
+            EXPECT_GE(grid.x * kNf4Columns, out);
+            EXPECT_LT((grid.x - 1) * kNf4Columns, out);
+            EXPECT_GE(int64_t(grid.y) * kNf4Rows, rows);
+            EXPECT_LT(int64_t(grid.y - 1) * kNf4Rows, rows);
+        }
+    EXPECT_TRUE(nf4_fused(1, 4096, 64));
+    EXPECT_FALSE(nf4_fused(0, 4096, 64));
+    EXPECT_FALSE(nf4_fused(kNf4MostRows + 1, 4096, 64));
+    EXPECT_FALSE(nf4_fused(1, 4100, 64)) << "a lane takes eight elements";
+    EXPECT_FALSE(nf4_fused(1, 4096, 4));
+}
+
+// The kernel's loop, lane by lane on the CPU, against the plain sum.
+TEST(KernelMath, Nf4LanesTogetherMakeTheProduct) {
+    const float table[16] = {DORABENCH_NF4_TABLE};
+    for (const int in : {8, 256, 264, 1000}) {
+        const int block = 64, i = 3; // a row whose blocks cross it where in is no multiple of 64
+        std::vector<uint8_t> codes(size_t((i + 1) * in / 2));
+        std::vector<float> absmax(size_t(((i + 1) * in + block - 1) / block)), x(static_cast<size_t>(in));
+        for (size_t k = 0; k < codes.size(); ++k) codes[k] = uint8_t(k * 37 + 11);
+        for (size_t k = 0; k < absmax.size(); ++k) absmax[k] = 0.5f + 0.1f * float(k);
+        for (size_t k = 0; k < x.size(); ++k) x[k] = std::sin(float(k));
+        double want = 0;
+        for (int j = 0; j < in; ++j) {
+            const size_t at = size_t(i * in + j);
+            want += double(table[nf4_code(codes[at / 2], int(at % 2))] * absmax[at / block]) *
+                    double(x[size_t(j)]);
+        }
+        float sum = 0;
+        for (int lane = 0; lane < geometry::kWarp; ++lane) {
+            float own = 0, w[8];
+            for (int j = lane * 8; j < in; j += geometry::kWarp * 8) {
+                nf4_eight(&codes[size_t(i * in + j) / 2], table, absmax[size_t(i * in + j) / block], w,
+                          NoRounding{});
+                own = nf4_dot_eight(w, &x[size_t(j)], own);
+            }
+            sum += own;
+        }
+        EXPECT_NEAR(double(sum), want, 1e-4 * std::max(1.0, std::abs(want))) << in;
+    }
+}
+
 TEST(KernelMath, Nf4TakesTheHighNibbleFirst) {
     const float table[16] = {DORABENCH_NF4_TABLE};
     EXPECT_EQ(nf4_code(0xF0, 0), 15u);
