@@ -8,7 +8,6 @@
 #include "tasks/metrics/statistics.h"
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 
 namespace dorabench {
@@ -74,15 +73,11 @@ MetricValues caption_scores(const TaskSpec& spec, const std::vector<Example>& ex
             references.push_back(shown(text.get<std::string>()));
         corpus.references.push_back(std::move(references));
     }
-    const bool meteor = std::any_of(spec.metrics.begin(), spec.metrics.end(),
-                                    [](const std::string& name) { return starts_with(name, "meteor"); });
-    std::optional<MeteorData> data;
-    if (meteor)
-        if (const auto folder = find_meteor_data()) data = load_meteor_data(*folder);
-    if (meteor && !data)
-        log::warning(spec.name,
-                     ": METEOR is left out: its language data are not at hand (DORA_BENCH_METEOR)");
-    return caption_values(tokenize_captions(corpus), data ? &*data : nullptr);
+    auto wanted = [&](const char* name) {
+        return std::any_of(spec.metrics.begin(), spec.metrics.end(),
+                           [&](const std::string& metric) { return starts_with(metric, name); });
+    };
+    return caption_values(tokenize_captions(corpus), {}, wanted("meteor"), wanted("spice"));
 }
 
 // The original's rule: the integer of the answer's second character, else 0.

@@ -16,6 +16,10 @@ void read_media_keys(SpecMap& map, MediaSpec& media) {
         splits.take("train", media.train_splits);
         splits.take("test", media.test_splits);
     });
+    map.take_map("limits", [&](SpecMap& limits) {
+        limits.take("prompt", media.max_prompt, 1, 1 << 16);
+        limits.take("target", media.max_target, 1, 1 << 16);
+    });
     map.take("options_count", media.choices, 2, 10);
     map.take("images", media.images);
     map.take("suffix", media.suffix);

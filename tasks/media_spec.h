@@ -26,8 +26,10 @@ struct MediaSpec {
 
     std::vector<std::string> train_splits, test_splits; // caption, Karpathy's file: which images; empty: all
     int64_t choices = 0;                                // video_qa: options a question, a0, a1, …
-    std::string submission;                             // video: the file's name; ends in .json or .jsonl
-    std::string video_key = "vid_name"; // video_caption: key of the video in a submission's line
+    int64_t max_prompt = 0, max_target = 0; // tokens, special ones counted, that sources (in training and
+                                            // evaluation) and training targets are cut to; 0: as they are
+    std::string submission;                 // video: the file's name; ends in .json or .jsonl
+    std::string video_key = "vid_name";     // video_caption: key of the video in a submission's line
 
     // image_qa (image_task.h): pixels, not features.
     std::vector<std::string> images; // candidates of an item's picture or video, below the same folders:
@@ -40,8 +42,8 @@ struct MediaSpec {
     int64_t frames = 0;                     // of a video, evenly spread; 0: the item shows a picture
 };
 
-// The keys features, images, suffix, scoring, frames, splits, submission and options_count; data.annotations
-// and data.subtitles are read by the caller's data map.
+// The keys features, images, suffix, scoring, frames, splits, limits, submission and options_count;
+// data.annotations and data.subtitles are read by the caller's data map.
 void read_media_keys(SpecMap& map, MediaSpec& media);
 
 } // namespace dorabench

@@ -76,11 +76,11 @@ std::string MediaTask::fingerprint() const {
     }
     const int64_t beams = options_.num_beams > 0 ? options_.num_beams : spec_.num_beams;
     const int64_t tokens = options_.max_new_tokens > 0 ? options_.max_new_tokens : spec_.max_new_tokens;
-    return sha256_hex(join(
-        {spec_.name, spec_.version, kind_name(spec_.kind), spec_.prompt, data_hash_,
-         join(spec_.metrics, "\x1f"), join(spec_.media->test_splits, "\x1f"),
-         cat(spec_.media->choices, " ", spec_.media->skip_missing, " beams ", beams, " tokens ", tokens)},
-        "\x1d"));
+    return sha256_hex(join({spec_.name, spec_.version, kind_name(spec_.kind), spec_.prompt, data_hash_,
+                            join(spec_.metrics, "\x1f"), join(spec_.media->test_splits, "\x1f"),
+                            cat(spec_.media->choices, " ", spec_.media->skip_missing, " beams ", beams,
+                                " tokens ", tokens, " prompt ", spec_.media->max_prompt)},
+                           "\x1d"));
 }
 
 Example MediaTask::make_example(const MediaItem& item, const std::string& features) const {
@@ -141,6 +141,7 @@ std::vector<Request> MediaTask::requests(const Example& example) const {
     request.id = example.id;
     request.context = example.prompt;
     request.media = example.media;
+    request.max_context = spec_.media->max_prompt;
     if (spec_.kind != TaskKind::nlvr2) {
         request.kind = Request::Kind::generate;
         request.generate.num_beams = options_.num_beams > 0 ? options_.num_beams : spec_.num_beams;

@@ -39,10 +39,9 @@ private:
     mutable std::string data_hash_;
 };
 
-// Training pairs of the spec's training split. VQA: VL-T5 draws one answer by its soft score whenever it
-// meets an example; here it is drawn once for a run's seed and the question's id, and its score is the weight
-// of the loss. Questions whose answers all score 0 are left out, which the log says. Captions: one pair a
-// caption.
+// Training pairs of the spec's training split. VQA: the answers are soft targets, of which every epoch trains
+// on one drawn by its score, which is the weight of its loss (VL-T5). Questions whose answers all score 0 are
+// left out, which the log says. Captions: one pair a caption.
 std::vector<TrainingPair> media_training_pairs(const TaskSpec& spec, const TaskOptions& options);
 
 // What the caption metrics of VALUE read: every character outside ASCII replaced by a space.

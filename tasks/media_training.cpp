@@ -1,7 +1,6 @@
 // Training pairs of the tasks over images and video.
 #include "harness/base/error.h"
 #include "harness/base/log.h"
-#include "harness/base/rng.h"
 #include "tasks/media_features.h"
 #include "tasks/media_task.h"
 
@@ -9,19 +8,17 @@ namespace dorabench {
 
 namespace {
 
-// One answer by its soft score; nothing when all score 0.
-const std::pair<std::string, double>* draw_answer(const MediaItem& item, uint64_t seed) {
-    double sum = 0;
-    for (const auto& [text, score] : item.answers) sum += score;
-    if (!(sum > 0)) return nullptr;
-    double left = Rng(seed, "vqa.target." + item.id).uniform() * sum;
-    const std::pair<std::string, double>* last = nullptr;
-    for (const auto& answer : item.answers) {
-        if (answer.second <= 0) continue;
-        last = &answer;
-        if ((left -= answer.second) < 0) break;
+// The answers that score above 0; target and weight are the best one's. false: there is none.
+bool take_soft_answers(const MediaItem& item, TrainingPair& pair) {
+    pair.weight = 0;
+    for (const auto& [text, score] : item.answers) {
+        if (!(score > 0)) continue;
+        pair.soft_targets.emplace_back(text, score);
+        if (score > pair.weight) pair.target = text, pair.weight = score;
     }
-    return last;
+    const bool any = !pair.soft_targets.empty();
+    if (pair.soft_targets.size() == 1) pair.soft_targets.clear(); // nothing to draw
+    return any;
 }
 
 } // namespace
@@ -38,14 +35,15 @@ std::vector<TrainingPair> media_training_pairs(const TaskSpec& spec, const TaskO
         pair.id = item.id;
         pair.source = item.place;
         pair.prompt = item.prompt;
+        pair.max_prompt = spec.media->max_prompt;
+        pair.max_target = spec.media->max_target;
         pair.media.n_images = static_cast<int64_t>(item.media.size());
         if (spec.kind == TaskKind::caption)
             pair.loss_mean = LossMean::tokens; // as VL-T5's trainer has it
         else if (spec.kind != TaskKind::video_caption && spec.kind != TaskKind::video_qa)
             pair.loss_mean = LossMean::example;
         const bool soft = spec.kind == TaskKind::vqa || spec.kind == TaskKind::gqa;
-        const auto* drawn = soft ? draw_answer(item, options.seed) : nullptr;
-        if (soft && !drawn) {
+        if (soft && !take_soft_answers(item, pair)) {
             ++worthless;
             return true;
         }
@@ -53,8 +51,6 @@ std::vector<TrainingPair> media_training_pairs(const TaskSpec& spec, const TaskO
         if (!features) return true;
         pair.media.features = *features;
         if (soft) {
-            pair.target = drawn->first;
-            pair.weight = drawn->second;
             out.push_back(std::move(pair));
             return true;
         }

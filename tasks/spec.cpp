@@ -17,7 +17,8 @@ const std::vector<std::string> kKinds{"multiple_choice", "exact_match", "generat
 const std::vector<std::string> kModes{"generate", "loglikelihood", "loglikelihood:option_text"};
 const std::vector<std::string> kMetrics{"accuracy", "accuracy_parsed", "acc_norm", "exact_match"};
 const std::vector<std::string> kCaptionMetrics{"cider",  "bleu_1",  "bleu_2", "bleu_3",
-                                               "bleu_4", "rouge_l", "meteor", "meteor_exact_stem_synonym"};
+                                               "bleu_4", "rouge_l", "meteor", "meteor_exact_stem_synonym",
+                                               "spice"};
 
 // What a kind over images or video can report, its default order.
 std::vector<std::string> media_metrics(TaskKind kind) {

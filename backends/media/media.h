@@ -3,6 +3,7 @@
 // images, FFmpeg for video), so that commands without media start at once and a machine without those
 // libraries still runs everything else. Only local files are opened, and decoding has limits.
 #include "backends/media/image.h"
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct MediaLimits {
         int64_t(64) << 20;     // of one picture or frame: above it is taken for a decompression bomb
     int64_t max_frames = 4096; // kept from one video
     double max_seconds = 120;  // of decoding time for one file
+    int threads = 0;           // of a video's decoder; 0: the processors of this process, at most 4
 };
 
 struct VideoFrame {
@@ -49,8 +51,11 @@ public:
     // n frames spread evenly over the video: at (k + 0.5) / n of its length.
     virtual std::vector<VideoFrame> frames_uniform(const std::string& path, int n,
                                                    const MediaLimits& limits) const = 0;
-    // Every frame in presentation order (tests, short clips).
-    virtual std::vector<VideoFrame> all_frames(const std::string& path, const MediaLimits& limits) const = 0;
+    // Every frame in presentation order, one at a time, until `visit` returns false; its picture is
+    // overwritten by the next one's.
+    using FrameVisitor = std::function<bool(const VideoFrame&)>;
+    virtual void each_frame(const std::string& path, const MediaLimits& limits,
+                            const FrameVisitor& visit) const = 0;
     virtual VideoInfo probe(const std::string& path) const = 0;
     // A picture of one colour with shapes on it, the later above the earlier.
     virtual Image draw(int width, int height, std::array<uint8_t, 3> background,

@@ -19,6 +19,16 @@ int64_t cut_right(Ids& ids, int64_t most, int64_t eos) {
     return extra;
 }
 
+// The target as the tokenizer writes it, an end token added where it adds none, cut to `most` tokens (0:
+// not).
+Ids target_ids(const Tokenizer& tokenizer, const std::string& text, int64_t most, const BartConfig& c,
+               int64_t& cut) {
+    Ids ids = tokenizer.encode(text, true);
+    if (ids.empty() || ids.back() != c.eos) ids.push_back(c.eos);
+    if (most > 0) cut += cut_right(ids, most, c.eos);
+    return ids;
+}
+
 void check_labels(const Ids& labels, int64_t vocab, const std::string& source) {
     for (int64_t label : labels)
         if (label != kIgnoreLabel && (label < 0 || label >= vocab))
@@ -43,16 +53,23 @@ EncodedExample encode_bart(const TrainingPair& pair, const EncodeOptions& option
     } else {
         const Tokenizer& tokenizer = tokenizer_of(v, pair.source);
         out.input_ids = tokenizer.encode(pair.prompt, true);
-        out.labels = tokenizer.encode(pair.target, true);
-        if (out.labels.empty() || out.labels.back() != c.eos) out.labels.push_back(c.eos);
+        if (pair.max_prompt > 0) out.cut_tokens += cut_right(out.input_ids, pair.max_prompt, c.eos);
+        int64_t uncounted = 0; // of answers that may never be drawn
+        out.labels = target_ids(tokenizer, pair.target, pair.max_target, c, out.cut_tokens);
+        for (const auto& [text, weight] : pair.soft_targets)
+            out.soft_targets.push_back({target_ids(tokenizer, text, pair.max_target, c, uncounted), weight});
     }
     if (out.input_ids.empty())
         throw Error::data(pair.source, ": expected a source of at least one token, got none");
     check_ids(out.input_ids, c.vocab, pair.source + ": input_ids");
     check_labels(out.labels, c.vocab, pair.source);
     while (!out.labels.empty() && out.labels.back() == kIgnoreLabel) out.labels.pop_back();
-    out.cut_tokens = cut_right(out.input_ids, std::min(options.max_length, c.positions), c.eos);
-    out.lost_target = out.labels.empty() || static_cast<int64_t>(out.labels.size()) > c.positions;
+    out.cut_tokens += cut_right(out.input_ids, std::min(options.max_length, c.positions), c.eos);
+    auto is_lost = [&](const Ids& labels) {
+        return labels.empty() || static_cast<int64_t>(labels.size()) > c.positions;
+    };
+    std::erase_if(out.soft_targets, [&](const SoftTarget& target) { return is_lost(target.labels); });
+    out.lost_target = is_lost(out.labels);
     return out;
 }
 
@@ -62,7 +79,9 @@ Ids source_of(const Request& request, const BartVocabulary& v, int64_t& cut) {
     check_ids(ids, v.config->vocab,
               what + (request.kind == Request::Kind::score ? ": context_ids" : ": prompt_ids"));
     if (ids.empty()) throw Error::data(what, ": expected a source of at least one token, got none");
-    cut = cut_right(ids, v.config->positions, v.config->eos);
+    const int64_t positions = v.config->positions;
+    cut = cut_right(ids, request.max_context > 0 ? std::min(request.max_context, positions) : positions,
+                    v.config->eos);
     return ids;
 }
 

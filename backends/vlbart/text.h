@@ -12,16 +12,17 @@ struct BartVocabulary {
     std::string checkpoint; // for messages
 };
 
-// Source: cut on the right to options.max_length and the backbone's positions, an end token stays last (the
-// convention of encoder-decoders, and what VL-Adapter's long subtitles meet). Target: as the tokenizer writes
-// it, an end token added where it adds none; a target that the positions do not hold is lost_target, never
-// cut. Ready-made ids: input_ids are the source, labels the target (kIgnoreLabel bears no loss; those at the
+// Source: cut on the right to the pair's max_prompt, options.max_length and the backbone's positions, an end
+// token stays last (the convention of encoder-decoders, and what VL-Adapter's long subtitles meet). Target
+// and soft targets: as the tokenizer writes them, an end token added where it adds none, cut on the right to
+// the pair's max_target where it has one; a target that the positions do not hold is lost_target, never cut.
+// Ready-made ids: input_ids are the source, labels the target (kIgnoreLabel bears no loss; those at the
 // end are dropped).
 EncodedExample encode_bart(const TrainingPair& pair, const EncodeOptions& options,
                            const BartVocabulary& vocabulary);
 
-// The ids of a request's source, cut likewise to the positions; cut: how many went. Error::data for an empty
-// one.
+// The ids of a request's source, cut likewise to its max_context and the positions; cut: how many went.
+// Error::data for an empty one.
 Ids source_of(const Request& request, const BartVocabulary& vocabulary, int64_t& cut);
 
 // What a score request's decoder reads and is scored on. Ready-made ids are scored from the first on. A

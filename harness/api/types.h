@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dorabench {
@@ -38,9 +39,19 @@ struct TrainingPair {
     std::vector<TextPiece> pieces; // a text of several targets, in order; then prompt and target are empty
     Ids input_ids, labels; // ready-made; then prompt and target are empty
     Media media;
-    double weight = 1;  // of this example's loss (VQA soft scores)
+    double weight = 1; // of this example's loss (VQA soft scores)
+    // Answers with their weights: every epoch trains on one of them, drawn by weight. Then target and weight
+    // are those of the heaviest, which backends without soft targets train on. Empty: target alone.
+    std::vector<std::pair<std::string, double>> soft_targets;
+    int64_t max_prompt = 0, max_target = 0; // the task's own limits in tokens, special ones counted; 0: none
     LossMean loss_mean = LossMean::automatic;
     std::string source; // "file:record", for messages
+};
+
+// An answer as a backend reads it, and its weight, which is also its chance among its fellows.
+struct SoftTarget {
+    Ids labels;
+    double weight = 1;
 };
 
 // One training example as a backend reads it. Causal LMs: labels are aligned with input_ids (unshifted).
@@ -50,9 +61,11 @@ struct EncodedExample {
     std::vector<int64_t> segments; // packing: start index of every packed document; empty: one document
     Media media;
     double weight = 1;
+    std::vector<SoftTarget> soft_targets; // two or more: each epoch puts one drawn by weight into labels and
+                                          // weight, which hold the heaviest for measuring
     LossMean loss_mean = LossMean::automatic;
     int64_t index = 0;        // row in the data, for the order and for messages
-    int64_t cut_tokens = 0;   // tokens of the prompt that max_length cut
+    int64_t cut_tokens = 0;   // tokens that max_length, or the task's own limits, cut
     bool lost_target = false; // no target left: dropped by the trainer, and counted
 };
 
@@ -88,6 +101,7 @@ struct Request {
     std::string context, continuation; // text; generate uses context as the prompt
     Ids context_ids, continuation_ids; // used where has_ids
     bool has_ids = false;
+    int64_t max_context = 0; // encoder-decoders: tokens that the source is cut to, special ones counted; 0: none
     Media media;
     GenerateOptions generate;
 };

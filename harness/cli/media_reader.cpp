@@ -67,6 +67,7 @@ MediaReader::MediaReader(const std::vector<MediaFile>& files, const DecodeOption
     const int64_t workers = std::min<int64_t>(options.workers > 0 ? options.workers : processors,
                                               std::max<int64_t>(1, static_cast<int64_t>(files.size())));
     ahead_ = static_cast<size_t>(2 * workers) + (options.video ? 0 : 32);
+    options_.workers = workers;
     for (int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -85,6 +86,7 @@ DecodedMedia MediaReader::decode(size_t index) const {
     const std::string& path = files_[index].path;
     MediaLimits limits;
     limits.max_frames = kMostFrames;
+    if (options_.workers > 1) limits.threads = 1; // a file a thread
     auto fitted = [&](const Image& image) {
         return options_.stretch ? resize_bicubic(image, options_.side, options_.side)
                                 : clip_crop(image, options_.side);

@@ -1,5 +1,6 @@
 #include "harness/train/rows.h"
 #include "harness/base/error.h"
+#include "harness/base/rng.h"
 #include "harness/base/text.h"
 #include <iomanip>
 #include <map>
@@ -9,7 +10,8 @@ namespace dorabench {
 namespace {
 
 bool packable(const EncodedExample& example) {
-    return example.media.empty() && example.weight == 1 && example.segments.empty();
+    return example.media.empty() && example.weight == 1 && example.segments.empty() &&
+           example.soft_targets.empty();
 }
 
 void append(EncodedExample& pack, const EncodedExample& next) {
@@ -78,6 +80,24 @@ std::vector<std::unique_ptr<EncodedExample>> pack_examples(std::span<const Encod
     return packs;
 }
 
+EncodedExample visit(const TrainingRows& rows, int64_t row, uint64_t seed, int64_t epoch) {
+    EncodedExample out = *rows.rows[size_t(row)];
+    if (out.soft_targets.empty()) return out;
+    const std::vector<SoftTarget> targets = std::move(out.soft_targets);
+    out.soft_targets.clear();
+    double sum = 0;
+    for (const SoftTarget& target : targets) sum += target.weight;
+    double left = Rng(seed, cat("soft-target ", epoch, " ", row)).uniform() * sum;
+    const SoftTarget* drawn = nullptr;
+    for (const SoftTarget& target : targets) {
+        if (!(target.weight > 0)) continue;
+        drawn = &target; // the last one, should rounding leave a crumb
+        if ((left -= target.weight) < 0) break;
+    }
+    if (drawn) out.labels = drawn->labels, out.weight = drawn->weight;
+    return out;
+}
+
 TrainingRows prepare_rows(const Backend& backend, const std::vector<EncodedExample>& examples,
                           const std::vector<int>& source_of, const TrainSettings& settings) {
     if (!source_of.empty() && source_of.size() != examples.size())
@@ -111,6 +131,10 @@ std::string data_fingerprint(const TrainingRows& rows) {
         for (const std::string& image : row.media.images) hash.text(image);
         hash.text(row.media.video), hash.text(row.media.features);
         hash.bytes(&row.weight, sizeof row.weight);
+        for (const SoftTarget& target : row.soft_targets) {
+            hash.ids(target.labels);
+            hash.bytes(&target.weight, sizeof target.weight);
+        }
         hash.number(rows.source_of[i]);
     }
     std::ostringstream out;

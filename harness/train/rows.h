@@ -13,6 +13,10 @@ struct TrainingRows {
     std::vector<std::unique_ptr<EncodedExample>> packed;
 };
 
+// The row as epoch `epoch` trains on it: of soft targets one is drawn by its weight, a function of the seed,
+// the epoch and the row's number alone (VL-T5 draws a VQA answer whenever it meets the question).
+EncodedExample visit(const TrainingRows& rows, int64_t row, uint64_t seed, int64_t epoch);
+
 // source_of: per example, or empty. Error::data when no row is left; Error::config when packing meets a
 // backend whose labels are not aligned with its input (an encoder-decoder).
 TrainingRows prepare_rows(const Backend& backend, const std::vector<EncodedExample>& examples,

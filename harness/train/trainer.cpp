@@ -81,8 +81,10 @@ Trainer::Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& set
         log::warning(rows_.dropped, " of ", data.train.size(),
                      " training rows are left without a target and dropped");
     if (rows_.cut > 0)
-        log::info(rows_.cut, " training rows are cut to ", settings.max_length,
-                  " tokens (prompts on the left, conversations of several turns at their end)");
+        log::info(
+            rows_.cut, " training rows are cut to train.max_length (", settings.max_length,
+            " tokens) or their task's own limits (a decoder's prompts on the left; an encoder's sources, "
+            "targets with a limit and conversations of several turns at their end)");
 }
 
 // What must be equal for a checkpoint to be continued.
@@ -247,21 +249,24 @@ double Trainer::micro_batches(const std::vector<int64_t>& batch) {
         std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
             return rows_.rows[size_t(a)]->input_ids.size() > rows_.rows[size_t(b)]->input_ids.size();
         });
+    const int64_t epoch = state_.step / batcher_.batches_per_epoch();
+    std::vector<EncodedExample> rows;
     double weight = 0;
-    for (int64_t row : order) weight += rows_.weights[size_t(row)];
+    for (int64_t row : order) {
+        rows.push_back(visit(rows_, row, seed_, epoch));
+        weight += backend_.loss_weight(rows.back());
+    }
     at::Tensor total;
     for (size_t at = 0, m = 0; at < order.size(); at += micro, ++m) {
         if (stop_ > 1)
             throw Error(ErrorKind::interrupted,
                         cat("training stopped in step ", state_.step, " of ", total_));
         if (m % processes != mine) continue; // dropout goes by m: the same masks, whoever computes them
-        std::vector<EncodedExample> rows;
-        for (size_t i = at; i < std::min(order.size(), at + micro); ++i)
-            rows.push_back(*rows_.rows[size_t(order[i])]);
         // a backbone's own dropout draws from torch's generators: a function of the step as well
         at::manual_seed(stream_seed(seed_, cat("micro-batch ", state_.step, " ", m)));
         adapter_.begin_micro_batch(seed_, state_.step, int64_t(m));
-        const at::Tensor sum = backend_.loss_sum(rows);
+        const at::Tensor sum =
+            backend_.loss_sum(std::span(rows).subspan(at, std::min(micro, order.size() - at)));
         if (!sum.requires_grad())
             throw Error::check(
                 "liveness: expected the loss to depend on the trainable parameters, got a constant");

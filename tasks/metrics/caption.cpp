@@ -111,24 +111,30 @@ CaptionCorpus read_captions(const std::string& references, const std::string& pr
     return out;
 }
 
-MetricValues caption_metric(const std::string& references, const std::string& predictions,
-                            const CaptionTools& tools) {
-    const CaptionCorpus tokens = tokenize_captions(read_captions(references, predictions));
-    std::optional<std::string> place = tools.meteor_data;
-    if (tools.meteor_data.empty()) place = find_meteor_data();
+MetricValues caption_values(const CaptionCorpus& tokens, const CaptionTools& tools, bool with_meteor,
+                            bool with_spice) {
     std::optional<MeteorData> data;
-    if (place) data = load_meteor_data(*place);
+    if (with_meteor)
+        if (const auto place =
+                tools.meteor_data.empty() ? find_meteor_data() : std::optional(tools.meteor_data))
+            data = load_meteor_data(*place);
     MetricValues out = caption_values(tokens, data ? &*data : nullptr);
-    if (!data) {
+    if (with_meteor && !data) {
         log::warning(
             "METEOR is not computed: its language data was not found; name METEOR's jar, or a folder with "
             "english.synsets and the like, in --meteor-data or DORA_BENCH_METEOR");
         out["meteor_exact_stem_synonym"].missing = true;
     }
+    if (!with_spice) return out;
     const SpiceScores scores = spice(tokens, tools.spice_jar);
     out["spice"] = mean_measurement(scores.f); // missing when there are none
     if (!scores.absent.empty()) log::warning("SPICE is not computed: ", scores.absent);
     return out;
+}
+
+MetricValues caption_metric(const std::string& references, const std::string& predictions,
+                            const CaptionTools& tools) {
+    return caption_values(tokenize_captions(read_captions(references, predictions)), tools, true, true);
 }
 
 } // namespace dorabench

@@ -19,6 +19,11 @@ CaptionCorpus tokenize_captions(const CaptionCorpus& raw);
 // standard errors of CIDEr keep the whole set's document frequencies.
 MetricValues caption_values(const CaptionCorpus& tokens, const MeteorData* meteor);
 
+// These, and METEOR and SPICE where asked for, by what the tools or the environment name. What is not at hand
+// is a missing value, and the log says why.
+MetricValues caption_values(const CaptionCorpus& tokens, const CaptionTools& tools, bool with_meteor,
+                            bool with_spice);
+
 // references: {"annotations": [{"image_id", "caption"}, …], "images": [{"id"}, …]}; predictions:
 // [{"image_id", "caption"}, …]
 CaptionCorpus read_captions(const std::string& references, const std::string& predictions);

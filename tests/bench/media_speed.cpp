@@ -58,9 +58,18 @@ Json video(const std::string& path, double every, int rounds) {
     Json out{{"part", "video"}, {"versions", media_library().versions()}};
     for (int round = 0; round < rounds; ++round)
         out["seconds"].push_back(seconds_of([&] {
-            const auto frames = every > 0 ? media_library().frames_every(path, every, {})
-                                          : media_library().all_frames(path, {});
-            out["frames"] = Json{frames.size(), frames.at(0).image.width, frames.at(0).image.height};
+            int64_t count = 0;
+            Image size; // without pixels
+            auto see = [&](const VideoFrame& frame) {
+                ++count;
+                size.width = frame.image.width, size.height = frame.image.height;
+                return true;
+            };
+            if (every > 0)
+                for (const VideoFrame& frame : media_library().frames_every(path, every, {})) see(frame);
+            else
+                media_library().each_frame(path, {}, see);
+            out["frames"] = Json{count, size.width, size.height};
         }));
     return out;
 }

@@ -11,18 +11,16 @@ void write_png_file(const std::string& path, const Image& image);
 std::string opencv_version();
 void limit_opencv_threads();
 
-// Decodes in presentation order and hands each frame's time to `wanted`; only wanted frames are turned into
-// RGB. Both may end the decoding by returning false from `keep`.
-struct FrameSink {
-    virtual ~FrameSink() = default;
-    // The frame at `seconds` will stay on screen until `until` (infinity for the last): how many times is it
-    // wanted?
-    virtual int wanted(double seconds, double until) = 0;
-    virtual bool keep(VideoFrame frame) = 0; // false: enough
-};
-void decode_video(const std::string& path, const MediaLimits& limits, FrameSink& sink);
+// Every frame in presentation order, until `visit` returns false.
+void decode_all(const std::string& path, const MediaLimits& limits, const MediaLibrary::FrameVisitor& visit);
+// The frame on screen at each of the times that `times_of` makes of the video's length in seconds (rising,
+// from the first frame's time on; the last frame stays for what is left). Only these are turned into RGB,
+// decoding ends with the last of them, and frames that neither are wanted nor serve as references are not
+// decoded.
+using FrameTimes = std::function<std::vector<double>(double length)>;
+std::vector<VideoFrame> decode_at(const std::string& path, const MediaLimits& limits,
+                                  const FrameTimes& times_of);
 VideoInfo probe_video(const std::string& path);
-double scan_duration(const std::string& path); // seconds of the video stream, from its packets' times
 void write_video_file(const std::string& path, const std::vector<Image>& frames, double frames_per_second);
 std::string ffmpeg_version();
 

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <sched.h>
+#include <utility>
 extern "C" {
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -114,7 +116,8 @@ Image turn(const Image& image, int degrees) {
 
 class ToRgb {
 public:
-    Image convert(const AVFrame& frame) {
+    // Into `image`, whose memory is used again where it fits; false: swscale refuses.
+    bool convert(const AVFrame& frame, Image& image) {
         auto format = static_cast<AVPixelFormat>(frame.format);
         int space = frame.colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : frame.colorspace;
         const std::array<int, 5> source{frame.width, frame.height, format, space,
@@ -122,25 +125,28 @@ public:
         if (!scale_ || source != source_) { // a context and its tables take longer than a small frame
             scale_.reset(sws_getContext(frame.width, frame.height, format, frame.width, frame.height,
                                         AV_PIX_FMT_RGB24, SWS_BICUBIC, nullptr, nullptr, nullptr));
-            if (!scale_) return {};
+            if (!scale_) return false;
             sws_setColorspaceDetails(scale_.get(), sws_getCoefficients(space), source[4],
                                      sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
             source_ = source;
         }
-        // swscale's vector code writes whole registers: rows of its own with room to spare, copied out after
-        int stride = (frame.width * 3 + 63) / 64 * 64;
-        buffer_.resize(static_cast<size_t>(stride) * frame.height + 64);
-        uint8_t* planes[4] = {buffer_.data()};
-        int strides[4] = {stride};
+        image.width = frame.width, image.height = frame.height;
+        const size_t row = static_cast<size_t>(frame.width) * 3;
+        image.rgb.resize(row * static_cast<size_t>(frame.height));
+        // swscale's vector code writes whole registers: rows of its own with room to spare, copied out after,
+        // unless whole registers make up a row
+        const bool direct = frame.width % 32 == 0;
+        const size_t stride = direct ? row : (row + 63) / 64 * 64;
+        if (!direct) buffer_.resize(stride * static_cast<size_t>(frame.height) + 64);
+        uint8_t* planes[4] = {direct ? image.rgb.data() : buffer_.data()};
+        int strides[4] = {static_cast<int>(stride)};
         if (sws_scale(scale_.get(), frame.data, frame.linesize, 0, frame.height, planes, strides) !=
             frame.height)
-            return {};
-        Image image{frame.width, frame.height,
-                    std::vector<uint8_t>(static_cast<size_t>(frame.width) * frame.height * 3)};
-        for (int y = 0; y < frame.height; ++y)
-            std::copy_n(buffer_.data() + static_cast<size_t>(y) * stride, frame.width * 3,
-                        image.rgb.data() + static_cast<size_t>(y) * frame.width * 3);
-        return image;
+            return false;
+        if (!direct)
+            for (size_t y = 0; y < static_cast<size_t>(frame.height); ++y)
+                std::copy_n(buffer_.data() + y * stride, row, image.rgb.data() + y * row);
+        return true;
     }
 
 private:
@@ -148,6 +154,11 @@ private:
     std::vector<uint8_t> buffer_;
     std::array<int, 5> source_{}; // what the context was made for
 };
+
+int own_processors() {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? std::clamp(CPU_COUNT(&set), 1, 4) : 1;
+}
 
 std::unique_ptr<AVCodecContext, CodecDelete> open_decoder(const Input& input, const std::string& path,
                                                           const MediaLimits& limits) {
@@ -158,85 +169,211 @@ std::unique_ptr<AVCodecContext, CodecDelete> open_decoder(const Input& input, co
     std::unique_ptr<AVCodecContext, CodecDelete> decoder(avcodec_alloc_context3(codec));
     avcodec_parameters_to_context(decoder.get(), input.stream()->codecpar);
     decoder->pkt_timebase = input.stream()->time_base;
-    decoder->thread_count = 2;
+    decoder->thread_count = limits.threads > 0 ? limits.threads : own_processors();
     decoder->max_pixels = limits.max_pixels;
     int code = avcodec_open2(decoder.get(), codec, nullptr);
     if (code < 0) throw Error::data(path, ": its decoder does not open (", reason(code), ")");
     return decoder;
 }
 
-} // namespace
+// The video stream's packets in the file's order. scan() reads to the end first, for the times; what it reads
+// is kept for next() as long as it is not much, else the file is passed a second time.
+class Packets {
+public:
+    Packets(const std::string& path, const MediaLimits& limits)
+        : path_(path), limits_(limits), input_(std::make_unique<Input>(path, limits.max_seconds)) {}
+    const Input& input() const { return *input_; }
 
-// A frame's fate is known when the next one's time is: it is on screen until then.
-void decode_video(const std::string& path, const MediaLimits& limits, FrameSink& sink) {
-    Input input(path, limits.max_seconds);
-    auto decoder = open_decoder(input, path, limits);
-    PacketPtr packet(av_packet_alloc());
-    FramePtr frame(av_frame_alloc()), waiting(av_frame_alloc());
-    ToRgb to_rgb;
-    int rotation = input.rotation();
-    double waiting_at = 0, first = std::numeric_limits<double>::quiet_NaN();
-    bool has_waiting = false, more = true;
-    int64_t decoded = 0;
-    auto settle = [&](double until) { // decides on the frame that waits
-        int wanted = sink.wanted(waiting_at, until);
-        if (wanted < 1) return;
-        Image image = to_rgb.convert(*waiting);
-        if (image.rgb.empty()) return;
-        image = turn(image, rotation);
-        for (int i = 0; i < wanted && more; ++i) more = sink.keep({waiting_at, image});
+    struct Time {
+        int64_t at = AV_NOPTS_VALUE, end = AV_NOPTS_VALUE;
+        bool key = false, shown = false; // shown: not cut off by an edit list
     };
-    auto receive = [&] {
-        while (more && avcodec_receive_frame(decoder.get(), frame.get()) == 0) {
-            int64_t time = frame->best_effort_timestamp;
-            double at =
-                time == AV_NOPTS_VALUE ? (has_waiting ? waiting_at + 1.0 / 25 : 0) : input.seconds(time);
-            if (std::isnan(first)) first = at;
-            at -= first;
-            ++decoded;
-            if (has_waiting) {
-                if (at <= waiting_at) at = waiting_at + 1e-6; // broken times: keep the order of decoding
-                settle(at);
-                av_frame_unref(waiting.get());
-            }
-            av_frame_move_ref(waiting.get(), frame.get());
-            waiting_at = at;
-            has_waiting = true;
+    const std::vector<Time>& scan() {
+        size_t bytes = 0;
+        bool keeps = true;
+        PacketPtr packet(av_packet_alloc());
+        while (read(packet.get())) {
+            const bool timed = packet->pts != AV_NOPTS_VALUE;
+            times_.push_back(
+                {packet->pts, timed ? packet->pts + std::max<int64_t>(packet->duration, 0) : AV_NOPTS_VALUE,
+                 (packet->flags & AV_PKT_FLAG_KEY) != 0, (packet->flags & AV_PKT_FLAG_DISCARD) == 0});
+            bytes += static_cast<size_t>(std::max(packet->size, 0));
+            if (keeps && bytes > kKept) keeps = false, kept_.clear();
+            if (keeps) kept_.push_back(std::exchange(packet, PacketPtr(av_packet_alloc())));
+            av_packet_unref(packet.get());
         }
-    };
-    while (more && av_read_frame(input.context(), packet.get()) >= 0) {
-        if (packet->stream_index == input.stream()->index) {
-            int code = avcodec_send_packet(decoder.get(), packet.get());
-            if (code == AVERROR(EAGAIN)) {
-                receive();
-                avcodec_send_packet(decoder.get(), packet.get());
-            }
-            receive(); // a damaged packet is skipped: what else decodes is kept
+        if (!keeps) input_ = std::make_unique<Input>(path_, limits_.max_seconds);
+        return times_;
+    }
+    double length() const { // in seconds, by the packets' times
+        int64_t first = std::numeric_limits<int64_t>::max(), last = std::numeric_limits<int64_t>::min();
+        for (const Time& time : times_)
+            if (time.at != AV_NOPTS_VALUE) first = std::min(first, time.at), last = std::max(last, time.end);
+        return first > last ? 0 : input_->seconds(last) - input_->seconds(first);
+    }
+    // The next packet, which the caller unrefs; false at the end.
+    bool next(AVPacket* packet) {
+        if (given_ < kept_.size()) {
+            av_packet_move_ref(packet, kept_[given_].get());
+            kept_[given_++].reset();
+            return true;
         }
-        av_packet_unref(packet.get());
-        if (input.late())
-            throw Error::data(path, ": decoding takes longer than the limit of ", limits.max_seconds, " s");
+        return kept_.empty() && read(packet);
     }
-    if (more) {
-        avcodec_send_packet(decoder.get(), nullptr);
-        receive();
-        if (more && has_waiting) settle(std::numeric_limits<double>::infinity());
+
+private:
+    static constexpr size_t kKept = size_t(256) << 20;
+    bool read(AVPacket* packet) {
+        while (av_read_frame(input_->context(), packet) >= 0) {
+            if (input_->late())
+                throw Error::data(path_, ": decoding takes longer than the limit of ", limits_.max_seconds,
+                                  " s");
+            if (packet->stream_index == input_->stream()->index) return true;
+            av_packet_unref(packet);
+        }
+        return false;
     }
-    if (decoded == 0) throw Error::data(path, ": no frame could be decoded (truncated or damaged)");
+    const std::string& path_;
+    const MediaLimits& limits_;
+    std::unique_ptr<Input> input_;
+    std::vector<Time> times_;
+    std::vector<PacketPtr> kept_;
+    size_t given_ = 0;
+};
+
+// Which packets hold a frame that is on screen at one of the times; all of them where the packets' times do
+// not say so beyond doubt: some absent or twice, or a stream that does not begin with its earliest frame.
+std::vector<bool> needed_packets(const std::vector<Packets::Time>& packets, const Input& input,
+                                 const std::vector<double>& times) {
+    std::vector<size_t> order;
+    for (size_t i = 0; i < packets.size(); ++i)
+        if (packets[i].shown) order.push_back(i);
+    const std::vector<bool> all(packets.size(), true);
+    if (order.empty() || !packets[order.front()].key) return all;
+    const size_t begin = order.front();
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return packets[a].at < packets[b].at; });
+    if (order.front() != begin || packets[begin].at == AV_NOPTS_VALUE) return all;
+    for (size_t i = 1; i < order.size(); ++i)
+        if (packets[order[i]].at == packets[order[i - 1]].at) return all;
+    std::vector<bool> out(packets.size(), false);
+    const double first = input.seconds(packets[begin].at);
+    size_t next = 0;
+    for (size_t i = 0; i < order.size(); ++i) {
+        const bool last = i + 1 == order.size();
+        const double until = last ? 0 : input.seconds(packets[order[i + 1]].at) - first;
+        for (; next < times.size() && (last || times[next] < until); ++next) out[order[i]] = true;
+    }
+    return out;
 }
 
-double scan_duration(const std::string& path) {
-    Input input(path, 60);
-    PacketPtr packet(av_packet_alloc());
-    double first = std::numeric_limits<double>::infinity(), last = 0;
-    while (av_read_frame(input.context(), packet.get()) >= 0) {
-        if (packet->stream_index == input.stream()->index && packet->pts != AV_NOPTS_VALUE) {
-            first = std::min(first, input.seconds(packet->pts));
-            last = std::max(last, input.seconds(packet->pts + std::max<int64_t>(packet->duration, 0)));
+// What becomes of the frames that a stream is decoded to.
+class Decoding {
+public:
+    // How many times the frame at `seconds`, on screen until `until`, is wanted; what is done with it, false:
+    // enough.
+    using Wanted = std::function<int(double seconds, double until)>;
+    Decoding(const std::string& path, const MediaLimits& limits, Packets& packets, Wanted wanted,
+             MediaLibrary::FrameVisitor keep)
+        : path_(path), limits_(limits), packets_(packets), wanted_(std::move(wanted)), keep_(std::move(keep)),
+          decoder_(open_decoder(packets.input(), path, limits)), rotation_(packets.input().rotation()) {}
+
+    // needed: of each packet; empty: all. A frame's fate is known when the next one's time is: it is on
+    // screen until then.
+    void run(const std::vector<bool>& needed) {
+        PacketPtr packet(av_packet_alloc());
+        for (size_t number = 0; more_ && packets_.next(packet.get()); ++number) {
+            const bool skip = number < needed.size() && !needed[number];
+            decoder_->skip_frame = skip ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
+            if (avcodec_send_packet(decoder_.get(), packet.get()) == AVERROR(EAGAIN)) {
+                receive();
+                avcodec_send_packet(decoder_.get(), packet.get());
+            }
+            receive(); // a damaged packet is skipped: what else decodes is kept
+            av_packet_unref(packet.get());
+            if (packets_.input().late())
+                throw Error::data(path_, ": decoding takes longer than the limit of ", limits_.max_seconds,
+                                  " s");
         }
-        av_packet_unref(packet.get());
+        if (more_) {
+            avcodec_send_packet(decoder_.get(), nullptr);
+            receive();
+            if (more_ && has_waiting_) settle(std::numeric_limits<double>::infinity());
+        }
+        if (decoded_ == 0) throw Error::data(path_, ": no frame could be decoded (truncated or damaged)");
     }
-    return std::isinf(first) ? 0 : last - first;
+
+private:
+    void receive() {
+        while (more_ && avcodec_receive_frame(decoder_.get(), frame_.get()) == 0) {
+            const int64_t time = frame_->best_effort_timestamp;
+            double at = time == AV_NOPTS_VALUE ? (has_waiting_ ? waiting_at_ + 1.0 / 25 : 0)
+                                               : packets_.input().seconds(time);
+            if (std::isnan(first_)) first_ = at;
+            at -= first_;
+            ++decoded_;
+            if (has_waiting_) {
+                if (at <= waiting_at_) at = waiting_at_ + 1e-6; // broken times: keep the order of decoding
+                settle(at);
+                av_frame_unref(waiting_.get());
+            }
+            av_frame_move_ref(waiting_.get(), frame_.get());
+            waiting_at_ = at;
+            has_waiting_ = true;
+        }
+    }
+    void settle(double until) { // decides on the frame that waits
+        const int wanted = wanted_(waiting_at_, until);
+        if (wanted < 1 || !to_rgb_.convert(*waiting_, shown_.image)) return;
+        if (rotation_ != 0) shown_.image = turn(shown_.image, rotation_);
+        shown_.seconds = waiting_at_;
+        for (int i = 0; i < wanted && more_; ++i) more_ = keep_(shown_);
+    }
+
+    const std::string& path_;
+    const MediaLimits& limits_;
+    Packets& packets_;
+    Wanted wanted_;
+    MediaLibrary::FrameVisitor keep_;
+    std::unique_ptr<AVCodecContext, CodecDelete> decoder_;
+    int rotation_ = 0;
+    FramePtr frame_{av_frame_alloc()}, waiting_{av_frame_alloc()};
+    VideoFrame shown_;
+    ToRgb to_rgb_;
+    double waiting_at_ = 0, first_ = std::numeric_limits<double>::quiet_NaN();
+    bool has_waiting_ = false, more_ = true;
+    int64_t decoded_ = 0;
+};
+
+} // namespace
+
+void decode_all(const std::string& path, const MediaLimits& limits, const MediaLibrary::FrameVisitor& visit) {
+    Packets packets(path, limits);
+    auto every = [](double, double) { return 1; };
+    Decoding(path, limits, packets, every, visit).run({});
+}
+
+std::vector<VideoFrame> decode_at(const std::string& path, const MediaLimits& limits,
+                                  const FrameTimes& times_of) {
+    Packets packets(path, limits);
+    const std::vector<Packets::Time>& packet_times = packets.scan();
+    const std::vector<double> times = times_of(packets.length());
+    const std::vector<bool> needed = needed_packets(packet_times, packets.input(), times);
+    size_t next = 0;
+    std::vector<VideoFrame> frames;
+    auto wanted = [&](double, double until) {
+        int count = 0;
+        for (; next < times.size() && times[next] < until; ++next) ++count;
+        return count;
+    };
+    auto keep = [&](const VideoFrame& frame) {
+        if (static_cast<int64_t>(frames.size()) >= limits.max_frames)
+            throw Error::data(path, ": more than ", limits.max_frames, " frames would be kept");
+        frames.push_back(frame);
+        return frames.size() < times.size(); // nothing behind the last time is decoded
+    };
+    Decoding(path, limits, packets, wanted, keep).run(needed);
+    return frames;
 }
 
 VideoInfo probe_video(const std::string& path) {

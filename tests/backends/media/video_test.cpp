@@ -24,6 +24,15 @@ Image flat(int width, int height, uint8_t r, uint8_t g, uint8_t b) {
     return image;
 }
 
+std::vector<VideoFrame> all_frames(const std::string& path) {
+    std::vector<VideoFrame> out;
+    media_library().each_frame(path, {}, [&](const VideoFrame& frame) {
+        out.push_back(frame);
+        return true;
+    });
+    return out;
+}
+
 TEST(Video, WrittenFramesComeBackInOrderAndAtTheirTimes) {
     NEEDS_MEDIA();
     test::TempDir folder;
@@ -32,7 +41,7 @@ TEST(Video, WrittenFramesComeBackInOrderAndAtTheirTimes) {
         frames.push_back(flat(64, 48, static_cast<uint8_t>(8 * i), 100, static_cast<uint8_t>(255 - 8 * i)));
     for (std::string name : {"clip.mp4", "clip.avi", "clip.mkv"}) {
         media_library().write_video(folder / name, frames, 10);
-        auto all = media_library().all_frames(folder / name, {});
+        auto all = all_frames(folder / name);
         ASSERT_EQ(all.size(), 30u) << name;
         for (int i = 0; i < 30; ++i) {
             EXPECT_NEAR(all[i].seconds, i / 10.0, 2e-3) << name;
@@ -59,7 +68,7 @@ TEST(Video, FramesEqualTheReferencePicturesOfRealFiles) {
     for (const Case& c : {Case{"bt709_full_range", ".mp4", {0, 7, 15, 22, 29}},
                           Case{"h265_frame_numbers", ".mp4", {0, 2, 5, 7, 9}},
                           Case{"unordered", ".mov", {0, 1, 2, 3}}, Case{"video_0", ".mov", {0, 1, 2}}}) {
-        auto all = media_library().all_frames(folder + "videos/" + c.name + c.ending, {});
+        auto all = all_frames(folder + "videos/" + c.name + c.ending);
         for (int number : c.frames) {
             char picture[256];
             std::snprintf(picture, sizeof picture, "%svideo_frames/%s_f%04d.png", folder.c_str(), c.name,
@@ -70,6 +79,33 @@ TEST(Video, FramesEqualTheReferencePicturesOfRealFiles) {
     }
 }
 
+// References that are not shown are decoded, what nobody refers to is not: the pictures are the same.
+TEST(Video, ChosenFramesAreThoseOfTheWholeVideoOnScreenAtTheirTimes) {
+    NEEDS_MEDIA();
+    DORABENCH_NEEDS_SHARED();
+    const std::string folder = test::shared_dir() + "/data/media/videos/";
+    for (const char* name :
+         {"nasa_13013.mp4", "bt709_full_range.mp4", "h265_frame_numbers.mp4", "unordered.mov"}) {
+        const auto all = all_frames(folder + name);
+        for (const double every : {0.13, 0.7}) {
+            MediaLimits limits;
+            limits.threads = every < 0.5 ? 1 : 3;
+            const auto chosen = media_library().frames_every(folder + name, every, limits);
+            ASSERT_FALSE(chosen.empty()) << name;
+            size_t shown = 0;
+            for (size_t k = 0; k < chosen.size(); ++k) {
+                const double at = every * static_cast<double>(k);
+                while (shown + 1 < all.size() && all[shown + 1].seconds <= at) ++shown;
+                ASSERT_EQ(chosen[k].seconds, all[shown].seconds) << name << " at " << at;
+                ASSERT_TRUE(chosen[k].image.rgb == all[shown].image.rgb) << name << " at " << at;
+            }
+        }
+    }
+    int64_t seen = 0; // a visitor may leave
+    media_library().each_frame(folder + "nasa_13013.mp4", {}, [&](const VideoFrame&) { return ++seen < 3; });
+    EXPECT_EQ(seen, 3);
+}
+
 TEST(Video, RotationIsApplied) {
     NEEDS_MEDIA();
     DORABENCH_NEEDS_SHARED();
@@ -78,7 +114,7 @@ TEST(Video, RotationIsApplied) {
               turned = media_library().probe(folder + "video_90.mov");
     EXPECT_EQ(upright.rotation, 0);
     EXPECT_EQ(turned.rotation % 180, 90);
-    auto frames = media_library().all_frames(folder + "video_90.mov", {});
+    auto frames = all_frames(folder + "video_90.mov");
     ASSERT_FALSE(frames.empty());
     EXPECT_EQ(frames[0].image.width, turned.width);
     EXPECT_EQ(frames[0].image.height, turned.height);
@@ -108,7 +144,7 @@ TEST(Video, OnlyLocalFilesAreOpened) {
     EXPECT_THROW(media_library().probe("http://127.0.0.1/a.mp4"), Error);
     EXPECT_THROW(media_library().probe("concat:a.mp4|b.mp4"), Error);
     test::TempDir folder;
-    EXPECT_THROW(media_library().all_frames(folder / "absent.mp4", {}), Error);
+    EXPECT_THROW(all_frames(folder / "absent.mp4"), Error);
 }
 
 } // namespace

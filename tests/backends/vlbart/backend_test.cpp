@@ -419,6 +419,23 @@ TEST(VlbartText, TargetsStandBetweenTheTokenizersSpecialTokens) {
     const EncodedExample cut = encode_bart(pair, {4, false}, words);
     EXPECT_EQ(cut.input_ids.size(), 4u);
     EXPECT_EQ(cut.input_ids.back(), 2);
+    // a task's own limits, special tokens counted; the answers of an epoch's drawing are cut likewise
+    pair.max_prompt = 5, pair.max_target = 3;
+    pair.soft_targets = {{"a dog", 0.3}, {"cat", 1}};
+    const EncodedExample limited = encode_bart(pair, {256, false}, words);
+    EXPECT_EQ(limited.input_ids.size(), 5u);
+    EXPECT_EQ(limited.input_ids.back(), 2);
+    EXPECT_EQ(limited.labels, (Ids{0, got.labels[1], 2}));
+    EXPECT_EQ(limited.cut_tokens, int64_t(got.input_ids.size()) - 5 + 1);
+    ASSERT_EQ(limited.soft_targets.size(), 2u);
+    EXPECT_EQ(limited.soft_targets[0].labels, limited.labels);
+    EXPECT_EQ(limited.soft_targets[1].weight, 1);
+    EXPECT_EQ(limited.soft_targets[1].labels, (Ids{0, tokenizer->encode("cat", true)[1], 2}));
+    Request asked;
+    asked.context = pair.prompt, asked.max_context = 5;
+    int64_t gone = 0;
+    EXPECT_EQ(source_of(asked, words, gone), limited.input_ids); // evaluation asks what training saw
+    EXPECT_EQ(gone, int64_t(got.input_ids.size()) - 5);
     Request request;
     request.kind = Request::Kind::score;
     request.context = "nlvr: ", request.continuation = "true";

@@ -143,6 +143,32 @@ TEST_F(ConfigsTest, VlBartTrainsAndCountsWhatThePaperDid) {
     }
 }
 
+// recipes of NVlabs/DoRA's scripts: one batch size a task, the same limits in training and evaluation
+TEST_F(ConfigsTest, VlBartMixesItsTasksInTheRecipesBatches) {
+    auto batches = [&](const std::string& name) {
+        std::map<std::string, int64_t> out;
+        const RunSettings settings = plan("vlbart/" + name + ".yaml").runs.at(0).settings;
+        for (const auto& source : settings.train.data)
+            out[source.name] = source.batch_size > 0 ? source.batch_size : settings.train.batch_size;
+        return out;
+    };
+    using Sizes = std::map<std::string, int64_t>;
+    EXPECT_EQ(batches("image_dora"),
+              (Sizes{{"vqa", 300}, {"gqa", 500}, {"nlvr2", 100}, {"coco_caption", 250}}));
+    EXPECT_EQ(batches("image_lora"),
+              (Sizes{{"vqa", 500}, {"gqa", 833}, {"nlvr2", 166}, {"coco_caption", 416}}));
+    EXPECT_EQ(batches("video_dora"), (Sizes{{"tvqa", 40}, {"how2qa", 40}, {"tvc", 40}, {"yc2c", 40}}));
+    for (const char* name : {"image_dora", "video_dora"}) {
+        const RunSettings settings = plan(cat("vlbart/", name, ".yaml")).runs.at(0).settings;
+        EXPECT_EQ(settings.adapter.norm_grad, "full") << name;
+        EXPECT_EQ(settings.adapter.alpha, 128) << name; // s = 1
+        EXPECT_EQ(settings.train.max_length, 1024) << name;
+        EXPECT_EQ(settings.train.max_grad_norm, 5) << name;
+    }
+    EXPECT_EQ(plan("vlbart/image_dora.yaml").runs.at(0).settings.train.epochs, 20);
+    EXPECT_EQ(plan("vlbart/video_dora.yaml").runs.at(0).settings.train.epochs, 7);
+}
+
 TEST_F(ConfigsTest, SweepTheRanksOfThePapersTable) {
     RunPlan ranks = plan("sweeps/rank_llama_7b.yaml");
     ASSERT_EQ(ranks.runs.size(), 10u);

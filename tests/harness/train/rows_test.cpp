@@ -1,6 +1,7 @@
 #include "harness/train/rows.h"
 #include "tests/harness/train/toy.h"
 #include <gtest/gtest.h>
+#include <set>
 
 namespace dorabench {
 namespace {
@@ -31,6 +32,30 @@ TEST(TrainingRows, RowsWithoutATargetAreDroppedAndCounted) {
     EXPECT_EQ(rows.cut, 1);
     EXPECT_EQ(rows.source_of, (std::vector<int>{0, 1}));
     EXPECT_EQ(rows.weights, (std::vector<double>{2, 2}));
+}
+
+TEST(TrainingRows, SoftTargetsAreDrawnAnewInEveryEpochByTheirWeight) {
+    ToyBackend backend;
+    std::vector<EncodedExample> examples{row({1, 2, 3}), row({4, 5, 6})};
+    examples[1].soft_targets = {{{4, 5, 6}, 1.0}, {{4, 7, 8}, 0.3}, {{4, 9, 9}, 0}};
+    const TrainingRows rows = prepare_rows(backend, examples, {}, TrainSettings{});
+    EXPECT_EQ(visit(rows, 0, 7, 3).labels, (Ids{1, 2, 3})); // nothing to draw
+    int heavy = 0;
+    std::set<Ids> early;
+    for (int64_t epoch = 0; epoch < 400; ++epoch) {
+        const EncodedExample seen = visit(rows, 1, 7, epoch);
+        ASSERT_TRUE(seen.soft_targets.empty());
+        ASSERT_EQ(seen.weight, seen.labels == (Ids{4, 5, 6}) ? 1.0 : 0.3);
+        ASSERT_NE(seen.labels, (Ids{4, 9, 9}));
+        ASSERT_EQ(seen.labels, visit(rows, 1, 7, epoch).labels); // a function of seed, epoch and row
+        heavy += seen.weight == 1;
+        if (epoch < 20) early.insert(seen.labels);
+    }
+    EXPECT_EQ(early.size(), 2u);
+    EXPECT_NEAR(heavy / 400.0, 1 / 1.3, 0.085); // four standard errors
+    const std::string before = data_fingerprint(rows);
+    examples[1].soft_targets[1].weight = 0.6;
+    EXPECT_NE(data_fingerprint(rows), before);
 }
 
 TEST(TrainingRows, NoRowLeftIsADataError) {

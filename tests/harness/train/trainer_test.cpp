@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace dorabench {
@@ -94,7 +95,8 @@ TEST(Trainer, AccumulationChangesNothingButSpeed) {
     s.micro_batch_size = 1, single.run(s, data_of(10));
     const auto a = whole.steps(), b = single.steps();
     for (size_t i = 0; i < a.size(); ++i) {
-        EXPECT_NEAR(a[i]["loss"].get<double>(), b[i]["loss"].get<double>(), 1e-6 * a[i]["loss"].get<double>()) << i;
+        EXPECT_NEAR(a[i]["loss"].get<double>(), b[i]["loss"].get<double>(), 1e-6 * a[i]["loss"].get<double>())
+            << i;
         EXPECT_NEAR(a[i]["grad_norm"].get<double>(), b[i]["grad_norm"].get<double>(), 1e-5) << i;
         EXPECT_EQ(a[i]["tokens"], b[i]["tokens"]);
     }
@@ -200,6 +202,23 @@ TEST(Trainer, TasksAreMixedByBatchWithTheirOwnSizes) {
     s.max_steps = 0, s.epochs = 2; // (2 + 2 batches) * 2
     t.run(s, data);
     EXPECT_EQ(t.outcome.steps, 8);
+}
+
+TEST(Trainer, EveryEpochTrainsOnAnAnswerOfItsOwnDrawing) {
+    TrainingData data = data_of(1);
+    data.train[0].labels = data.train[0].input_ids = {1, 2, 3};
+    data.train[0].soft_targets = {{{1, 2, 3}, 1.0}, {{1, 5, 6}, 0.6}};
+    TrainSettings s = test::toy_settings();
+    s.max_steps = 0, s.epochs = 16, s.batch_size = 1, s.warmup_steps = 0, s.learning_rate = 1e-12;
+    Trained t;
+    t.run(s, data);
+    std::map<int64_t, int> losses; // weights as good as still: a loss for each answer
+    for (const json& step : t.steps()) ++losses[std::llround(1e6 * step["loss"].get<double>())];
+    ASSERT_EQ(t.outcome.steps, 16);
+    EXPECT_EQ(losses.size(), 2u);
+    Trained again;
+    again.run(s, data);
+    EXPECT_EQ((t.parameters() - again.parameters()).abs().max().item<double>(), 0);
 }
 
 TEST(Trainer, PackingTrainsTheSameTargetsInFewerSteps) {
