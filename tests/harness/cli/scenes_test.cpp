@@ -1,4 +1,5 @@
 // scenes: what the media quickstart is made of goes the whole way that its configs name.
+#include "backends/llava/backend.h"
 #include "backends/media/media.h"
 #include "backends/vlbart/vlbart.h"
 #include "harness/base/error.h"
@@ -7,9 +8,12 @@
 #include "harness/cli/commands.h"
 #include "tasks/catalog.h"
 #include "tasks/scenes.h"
+#include "tasks/training_data.h"
 #include "tests/support/paths.h"
+#include <algorithm>
 #include <filesystem>
 #include <gmock/gmock.h>
+#include <set>
 
 namespace dorabench {
 namespace {
@@ -91,6 +95,54 @@ TEST_F(Scenes, EveryWordIsOneToken) {
                         piece.find_first_of("bcdefghijklmnopqrstuvwxyz") == std::string::npos;
                     EXPECT_TRUE(letters) << piece << " in " << text;
                 }
+}
+
+// LLaVA's forms of the same questions: the image encoder that lies beside them under a named shape,
+// conversations with every answer a target, question lines with VQA's annotations.
+TEST_F(Scenes, AreConversationsAndQuestionLinesForALlava) {
+    BackendSettings settings;
+    settings.type = "llava", settings.shape = "quickstart", settings.device = "cpu";
+    settings.vision_tower = data_ / "encoder", settings.tokenizer = data_ / "llava/tokenizer";
+    LlavaBackend backend(settings, 1);
+    EXPECT_LE(backend.tokenizer()->vocab_size(), backend.shapes().vocab);
+    TaskOptions options;
+    options.data_dir = data_.path();
+    for (const std::string form : {"before", "now"}) {
+        SCOPED_TRACE(form);
+        std::vector<EncodedExample> batch;
+        std::set<std::string> first;
+        for (const TrainingPair& pair :
+             read_training_file(data_ / ("llava/" + form + "_train.json"), {"llama2", "", data_.path()})) {
+            ASSERT_EQ(pair.media.images.size(), 1u);
+            batch.push_back(backend.encode(pair, {128, false}));
+            EXPECT_FALSE(batch.back().lost_target);
+            EXPECT_EQ(batch.back().cut_tokens, 0);
+            // three answers, each with the space behind it and the end of the turn; a number has one in
+            // front, too
+            EXPECT_EQ(std::count_if(batch.back().labels.begin(), batch.back().labels.end(),
+                                    [](int64_t l) { return l >= 0; }),
+                      10);
+            first.insert(pair.pieces.at(0).text.substr(0, 30));
+        }
+        EXPECT_GE(first.size(), 3u); // the kinds of question take turns in the first place
+        EXPECT_GT(backend.loss_sum(batch).item<float>(), 0);
+        const auto task =
+            catalog().make(form == "now" ? "quickstart/pictures" : "quickstart/pictures_before", options);
+        const auto& examples = task->examples();
+        ASSERT_EQ(examples.size(), 6u);
+        std::vector<Request> requests;
+        for (const Example& example : examples) {
+            EXPECT_FALSE(example.target.empty());
+            requests.push_back(task->requests(example).at(0));
+        }
+        size_t answers = 0;
+        backend.respond(requests, 0, [&](size_t, const Response& response) {
+            ++answers;
+            EXPECT_GE(response.prompt_tokens, 20); // nine of them the picture's
+            EXPECT_LE(response.prompt_tokens, 26); // no word falls to bytes
+        });
+        EXPECT_EQ(answers, requests.size());
+    }
 }
 
 TEST_F(Scenes, AreTheSameBitsForASeed) {
