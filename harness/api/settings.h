@@ -83,17 +83,18 @@ struct TrainSettings {
     bool gradient_checkpointing = false, packing = false, shuffle = true;
     std::string sampler = "random"; // random | group_by_length | group_by_modality_length
     int64_t save_every = 500, evaluate_every = 0;
+    int64_t keep_every = 0; // adapters on the way that stay, for analyze: <run>/adapters/step-N
 };
 
 struct EvaluateSettings {
     std::vector<std::string> tasks;
     std::string template_name; // YAML: template; empty: the task's own
     int64_t num_fewshot = 0;
-    std::string chat_template;     // empty: none
-    std::string mode = "generate"; // generate | loglikelihood
+    std::string chat_template;                 // empty: none
+    std::string mode = "generate";             // generate | loglikelihood
     int64_t num_beams = 0, max_new_tokens = 0; // 0: the task's own
-    int64_t limit = 0;      // > 0: the run is stamped partial
-    int64_t batch_size = 0; // 0: auto
+    int64_t limit = 0;                         // > 0: the run is stamped partial
+    int64_t batch_size = 0;                    // 0: auto
 };
 
 struct SelectSettings {

@@ -1,6 +1,6 @@
 // analyze: how weights moved, as magnitude and direction (decomposition.h): of two checkpoints, or of runs,
-// whose adapters are merged one weight at a time. Runs that differ in the number of steps alone are
-// checkpoints of one training.
+// whose adapters are merged one weight at a time, at every checkpoint that train.keep_every left and at the
+// end.
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fnmatch.h>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -76,52 +77,100 @@ std::vector<RunRecord> runs_of(const std::string& word, const std::string& resul
     return out;
 }
 
-// A run's adapter against the weights it was trained on, merged one weight at a time.
-std::vector<WeightChange> compare_run(const RunRecord& record, int64_t spectrum, const Globals& globals) {
-    const std::string& folder = record.path;
-    auto setting = [&](const std::string& key) {
-        const auto at = record.settings.find(key);
-        return at == record.settings.end() ? std::string() : at->second;
-    };
-    if (!exists(folder + "/adapter/adapter_config.json"))
-        throw Error::data(folder, ": expected the folder adapter/ of a trained run, it is missing");
-    const std::string checkpoint = setting("backend.checkpoint");
-    std::unique_ptr<Backend> backend;
-    if (checkpoint.empty()) { // random weights of a named shape, drawn again
-        BackendSettings settings;
-        settings.type = setting("backend.type");
-        settings.shape = setting("backend.shape");
-        if (const std::string dtype = setting("backend.dtype"); !dtype.empty()) settings.dtype = dtype;
-        settings.device = "cpu";
-        backend = globals.registries->backends.get(settings.type).load(settings, record.seed);
-    } else {
-        backend =
-            std::make_unique<CheckpointSites>(resolve_checkpoint(checkpoint), globals.registries->backends);
+// A run's base weights with its adapter on them: the checkpoint's, or those of a named shape drawn again.
+class AnalyzedRun {
+public:
+    AnalyzedRun(const RunRecord& record, const Globals& globals) : record_(record) {
+        auto setting = [&](const std::string& key) {
+            const auto at = record.settings.find(key);
+            return at == record.settings.end() ? std::string() : at->second;
+        };
+        if (!exists(record.path + "/adapter/adapter_config.json"))
+            throw Error::data(record.path, ": expected the folder adapter/ of a trained run, it is missing");
+        const std::string checkpoint = setting("backend.checkpoint");
+        if (checkpoint.empty()) {
+            BackendSettings settings;
+            settings.type = setting("backend.type");
+            settings.shape = setting("backend.shape");
+            if (const std::string dtype = setting("backend.dtype"); !dtype.empty()) settings.dtype = dtype;
+            settings.device = "cpu";
+            backend_ = globals.registries->backends.get(settings.type).load(settings, record.seed);
+        } else {
+            backend_ = std::make_unique<CheckpointSites>(resolve_checkpoint(checkpoint),
+                                                         globals.registries->backends);
+        }
+        // shares the mapping; trained weights get memory of their own on attach
+        for (const NamedTensor& parameter : backend_->parameters())
+            before_[parameter.name] = parameter.tensor.detach().alias();
+        adapter_ = attach_adapter(*backend_, read_adapter_settings(record.path + "/adapter"), 0);
     }
-    std::map<std::string, at::Tensor>
-        before; // shares the mapping; trained weights get memory of their own on attach
-    for (const NamedTensor& parameter : backend->parameters())
-        before[parameter.name] = parameter.tensor.detach().alias();
-    const auto adapter = attach_adapter(*backend, read_adapter_settings(folder + "/adapter"), 0);
-    adapter->load(folder + "/adapter");
-    std::vector<WeightChange> rows;
-    auto add = [&](const std::string& name, const at::Tensor& after) {
-        if (after.dim() == 2) rows.push_back(decompose(name, before.at(name), after.detach(), spectrum));
-    };
-    if (adapter->settings().method != "ft") adapter->for_each_merged(add);
-    for (const TrainableTensor& part : adapter->trainable())
-        if (part.group == "weight") add(part.name, part.tensor);
-    if (rows.empty()) throw Error::data(folder, ": the run's adapter changes no matrix");
-    return rows;
+
+    // Of an adapter on the way or the last one, merged one weight at a time.
+    std::vector<WeightChange> changes(const std::string& folder, int64_t spectrum) {
+        adapter_->load(folder);
+        std::vector<WeightChange> rows;
+        auto add = [&](const std::string& name, const at::Tensor& after) {
+            if (after.dim() == 2) rows.push_back(decompose(name, before_.at(name), after.detach(), spectrum));
+        };
+        if (adapter_->settings().method != "ft") adapter_->for_each_merged(add);
+        for (const TrainableTensor& part : adapter_->trainable())
+            if (part.group == "weight") add(part.name, part.tensor);
+        if (rows.empty()) throw Error::data(record_.path, ": the run's adapter changes no matrix");
+        return rows;
+    }
+
+private:
+    const RunRecord& record_;
+    std::unique_ptr<Backend> backend_;
+    std::map<std::string, at::Tensor> before_;
+    std::unique_ptr<AdapterSet> adapter_;
+};
+
+// The adapters that train.keep_every left, by their steps.
+std::map<int64_t, std::string> kept_adapters(const std::string& run_folder) {
+    std::map<int64_t, std::string> out;
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(run_folder + "/adapters", ignored)) {
+        const std::string name = entry.path().filename().string();
+        if (starts_with(name, "step-") && exists(entry.path().string() + "/adapter_config.json"))
+            out[std::strtoll(name.c_str() + 5, nullptr, 10)] = entry.path().string();
+    }
+    return out;
 }
 
-Analysis analyze_run(const RunRecord& record, int64_t spectrum, const Globals& globals) {
+// Every checkpoint of the run, the trained adapter last.
+std::vector<Analysis> analyze_run(const RunRecord& record, int64_t spectrum, const Globals& globals) {
     const nlohmann::json metrics = run_json(record, "metrics.json");
     std::string steps = "?";
     if (auto train = metrics.find("train");
         train != metrics.end() && train->is_object() && train->contains("steps"))
         steps = (*train)["steps"].dump();
-    return {record.id, method_label(record), steps + " steps", compare_run(record, spectrum, globals)};
+    std::vector<Analysis> out;
+    AnalyzedRun run(record, globals);
+    auto add = [&](const std::string& step, const std::string& folder) {
+        out.push_back({record.id, method_label(record), step + " steps", run.changes(folder, spectrum)});
+    };
+    for (const auto& [step, folder] : kept_adapters(record.path)) add(cat(step), folder);
+    add(steps, record.path + "/adapter");
+    return out;
+}
+
+// Keeps the weights whose module or name fits the pattern.
+void keep_modules(const std::string& pattern, std::vector<Analysis>& analyses) {
+    if (pattern.empty()) return;
+    std::vector<std::string> modules;
+    size_t kept = 0;
+    for (Analysis& analysis : analyses) {
+        for (const WeightChange& weight : analysis.weights) modules.push_back(weight.module());
+        std::erase_if(analysis.weights, [&](const WeightChange& weight) {
+            return fnmatch(pattern.c_str(), weight.module().c_str(), 0) != 0 &&
+                   fnmatch(pattern.c_str(), weight.name.c_str(), 0) != 0;
+        });
+        kept += analysis.weights.size();
+    }
+    if (kept == 0)
+        throw Error::config("--module: expected a pattern that fits a weight's module or name, got \"",
+                            pattern, "\"", did_you_mean(pattern, modules));
 }
 
 Json number(const std::optional<double>& value) {
@@ -264,18 +313,23 @@ int analyze_command(const AnalyzeOptions& options, const Globals& globals) {
     if (files) analyses.push_back({"", "", "", compare_files(options.base, options.tuned, options.spectrum)});
     for (const std::string& word : options.runs)
         for (const RunRecord& record : runs_of(word, options.results))
-            analyses.push_back(analyze_run(record, options.spectrum, globals));
+            for (Analysis& analysis : analyze_run(record, options.spectrum, globals))
+                analyses.push_back(std::move(analysis));
+    keep_modules(options.module, analyses);
     if (globals.format == "json") {
-        Json out;
-        if (analyses.size() == 1) {
-            out = analysis_json(analyses.front());
-        } else {
-            out = {{"runs", Json::array()}, {"methods", Json::array()}};
+        // one run: the trained adapter as ever, its checkpoints beside it
+        const bool one_run = std::all_of(analyses.begin(), analyses.end(), [&](const Analysis& analysis) {
+            return analysis.run == analyses.front().run;
+        });
+        Json out = one_run ? analysis_json(analyses.back()) : Json{{"runs", Json::array()}};
+        if (analyses.size() > 1) {
             for (const Analysis& analysis : analyses) {
-                out["runs"].push_back(
+                Json& all = out[one_run ? "checkpoints" : "runs"];
+                all.push_back(
                     {{"run", analysis.run}, {"method", analysis.label}, {"checkpoint", analysis.checkpoint}});
-                out["runs"].back().update(analysis_json(analysis));
+                all.back().update(analysis_json(analysis));
             }
+            out["methods"] = Json::array();
             for (const auto& [label, weights] : by_label(analyses)) {
                 out["methods"].push_back({{"method", label}, {"weights", weights.size()}});
                 add_relation(relate(weights), out["methods"].back());

@@ -32,6 +32,9 @@ void CommandLine::add_checkpoints() {
         ->type_name("RUN...");
     add_given<int64_t>(sub, "--spectrum", o_.analyze.spectrum,
                        "singular values of each update to keep (0: none)", 0);
+    sub->add_option("--module", o_.analyze.module,
+                    "weights whose module or name fits: '[qv]_proj', '*layers.0.*'")
+        ->type_name("PATTERN");
     sub->add_option("--plots", o_.analyze.plots, "write the figures there as SVG, PNG, PDF and Vega-Lite")
         ->type_name("DIR");
     add_results_option(sub, o_.analyze.results);

@@ -50,7 +50,7 @@ struct ImportOptions {
 };
 struct AnalyzeOptions {
     std::vector<std::string> runs;
-    std::string base, tuned, results = "results", plots;
+    std::string base, tuned, results = "results", plots, module; // module: a pattern, as "[qv]_proj"
     int64_t spectrum = 0;
 };                    // spectrum: singular values kept a weight
 struct ModelOptions { // score, generate

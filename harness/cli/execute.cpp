@@ -170,7 +170,7 @@ Trained train_part(const PlannedRun& run, RunFolder& folder, const TaskCatalog& 
         together.peers->agree(nullptr, "preparing the run");
     }
     TrainOutcome outcome = train(backend, adapter, settings.train, data, settings.seed, folder.path(),
-                                 stop_requests(), together.peers);
+                                 stop_requests(), together.peers, settings.backend.checkpoint);
     out.train = train_json(outcome);
     require(check_liveness(outcome), out.checks);
     adapter.save(adapter_folder, settings.backend.checkpoint);

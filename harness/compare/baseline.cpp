@@ -20,8 +20,8 @@ std::string place_of(const RunRecord& run) {
 }
 
 bool shapes_no_result(const std::string& key) {
-    for (const char* name :
-         {"seed", "name", "results", "data_dir", "plugins", "evaluate.batch_size", "train.save_every"})
+    for (const char* name : {"seed", "name", "results", "data_dir", "plugins", "evaluate.batch_size",
+                             "train.save_every", "train.keep_every"})
         if (key == name) return true;
     return false;
 }

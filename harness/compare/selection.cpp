@@ -34,7 +34,7 @@ std::string place_of(const RunRecord& run, const std::string& key) {
     std::string out;
     for (const auto& [name, value] : run.settings)
         if (name != key && name != "seed" && name != "name" && name != "results" && name != "data_dir" &&
-            name != "plugins")
+            name != "plugins" && name != "train.save_every" && name != "train.keep_every")
             out += cat(name, '=', value, '\n');
     return out;
 }

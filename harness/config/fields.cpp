@@ -126,6 +126,9 @@ void visit_train(Fields& f, TrainSettings& s) {
          .choices = {"random", "group_by_length", "group_by_modality_length"}});
     f.field("save_every", s.save_every, {.help = "steps; 0: never", .at_least = 0});
     f.field("evaluate_every", s.evaluate_every, {.help = "steps; 0: never", .at_least = 0});
+    f.field("keep_every", s.keep_every,
+            {.help = "steps after which the adapter as it is stays in adapters/step-N, for analyze; 0: never",
+             .at_least = 0});
     f.end();
 }
 

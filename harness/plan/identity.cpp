@@ -27,7 +27,8 @@ std::string run_identity(const RunSettings& settings) {
     }
     for (std::string& plugin : canonical.plugins) plugin = plugin.substr(plugin.find_last_of('/') + 1);
     nlohmann::json json = settings_json(canonical);
-    for (const char* key : {"name", "results", "data_dir", "train.save_every"}) remove_key(json, key);
+    for (const char* key : {"name", "results", "data_dir", "train.save_every", "train.keep_every"})
+        remove_key(json, key);
     for (const std::string& key : unused_keys(canonical)) remove_key(json, key);
     return sha256_hex(json.dump())
         .substr(0, 16); // nlohmann's objects are sorted by key: one text for one value

@@ -40,8 +40,8 @@ std::vector<std::vector<Assignment>> combinations(const SweepSettings& sweep);
 // Throws ConfigErrors with everything that is wrong.
 RunPlan make_plan(const ConfigFile& config, const Registry<BackendFactory>& backends,
                   const KnownNames& names);
-// The id. Left out: name, results, data_dir, save_every, folders of plug-ins, and keys that the method does
-// not use; alpha stands as resolved, so that alpha and scaling give the same id.
+// The id. Left out: name, results, data_dir, save_every, keep_every, folders of plug-ins, and keys that the
+// method does not use; alpha stands as resolved, so that alpha and scaling give the same id.
 std::string run_identity(const RunSettings& settings);
 // What one training step holds, from shapes (memory.cpp has the formulas); without a train section, the
 // defaults' batch.

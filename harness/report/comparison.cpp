@@ -26,7 +26,8 @@ size_t task_place(const std::string& task) {
 }
 
 bool shapes_no_result(const std::string& key) {
-    static const std::set<std::string> keys = {"seed", "name", "results", "data_dir", "plugins"};
+    static const std::set<std::string> keys = {
+        "seed", "name", "results", "data_dir", "plugins", "train.save_every", "train.keep_every"};
     return keys.count(key) > 0;
 }
 

@@ -74,7 +74,8 @@ std::map<std::string, std::string> read_settings(const std::string& path) {
 std::string group_of(const RunRecord& record) {
     std::string text;
     for (const auto& [key, value] : record.settings)
-        if (key != "seed" && key != "name" && key != "results" && key != "data_dir" && key != "plugins")
+        if (key != "seed" && key != "name" && key != "results" && key != "data_dir" && key != "plugins" &&
+            key != "train.save_every" && key != "train.keep_every")
             text += key + "=" + value + "\n";
     if (record.settings.empty())
         text = cat(record.backend, "\n", record.backbone, "\n", record.method, "\n", record.rank);

@@ -67,9 +67,10 @@ at::Device device_of(AdapterSet& adapter) {
 
 Trainer::Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& settings,
                  const TrainingData& data, uint64_t seed, const std::string& folder,
-                 const std::atomic<int>& stop, Peers* peers)
-    : backend_(backend), adapter_(adapter), settings_(settings), seed_(seed), folder_(folder), stop_(stop),
-      peers_(peers && peers->size() > 1 ? peers : nullptr), writes_(!peers_ || peers_->rank() == 0),
+                 const std::atomic<int>& stop, Peers* peers, const std::string& base_name)
+    : backend_(backend), adapter_(adapter), settings_(settings), seed_(seed), folder_(folder),
+      base_name_(base_name), stop_(stop), peers_(peers && peers->size() > 1 ? peers : nullptr),
+      writes_(!peers_ || peers_->rank() == 0),
       rows_(prepare_rows(backend, data.train, data.source_of, settings)),
       validation_(validation_rows(backend, data, settings)),
       batcher_(rows_.source_of, {settings.batch_size, data.batch_size_of, settings.shuffle, seed,
@@ -128,6 +129,8 @@ TrainOutcome Trainer::run() {
             train_step();
             state_.peak_bytes = std::max(state_.peak_bytes, peak_memory_bytes(device));
             validate_if_due();
+            if (settings_.keep_every > 0 && state_.step % settings_.keep_every == 0 && state_.step < total_)
+                keep();
             const bool due = settings_.save_every > 0 &&
                              (state_.step % settings_.save_every == 0 || state_.step == total_);
             const bool stop = peers_ ? stopping_ : stop_ != 0;
@@ -358,6 +361,12 @@ void Trainer::save() {
     saved_step_ = state_.step;
 }
 
+// Before the checkpoint of the same step: a run that goes on from it has what was to be kept. Written anew by
+// a run that goes on from an earlier one, with the same bits.
+void Trainer::keep() {
+    if (writes_) adapter_.save(cat(folder_, "/adapters/step-", state_.step), base_name_);
+}
+
 void Trainer::restore_best() {
     if (state_.best_step < 0 || state_.best_step == state_.step) return;
     at::NoGradGuard no_grad;
@@ -386,8 +395,8 @@ TrainOutcome Trainer::outcome() const {
 
 TrainOutcome train(Backend& backend, AdapterSet& adapter, const TrainSettings& settings,
                    const TrainingData& data, uint64_t seed, const std::string& folder,
-                   const std::atomic<int>& stop, Peers* peers) {
-    return Trainer(backend, adapter, settings, data, seed, folder, stop, peers).run();
+                   const std::atomic<int>& stop, Peers* peers, const std::string& base_name) {
+    return Trainer(backend, adapter, settings, data, seed, folder, stop, peers, base_name).run();
 }
 
 } // namespace dorabench

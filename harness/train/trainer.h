@@ -14,7 +14,8 @@ namespace dorabench {
 class Trainer {
 public:
     Trainer(Backend& backend, AdapterSet& adapter, const TrainSettings& settings, const TrainingData& data,
-            uint64_t seed, const std::string& folder, const std::atomic<int>& stop, Peers* peers);
+            uint64_t seed, const std::string& folder, const std::atomic<int>& stop, Peers* peers,
+            const std::string& base_name);
     TrainOutcome run();
 
 private:
@@ -31,12 +32,13 @@ private:
     StepResult forward_backward(const std::vector<int64_t>& batch);
     double own_micro_batches(const std::vector<int64_t>& batch); // micro_batches(), out of memory explained
     double micro_batches(const std::vector<int64_t>& batch);     // this process's part of the batch's loss;
-                                                             // gradients are left on the tensors
+                                                                 // gradients are left on the tensors
     [[noreturn]] void not_finite(const StepResult& result, const std::vector<int64_t>& batch) const;
     void validate_if_due();
     double validation_loss();
     double own_validation_sum(double& weight); // weight: of all validation rows
     void save();
+    void keep(); // adapters/step-N
     void restore_best();
     TrainOutcome outcome() const;
 
@@ -45,6 +47,7 @@ private:
     const TrainSettings& settings_;
     uint64_t seed_;
     std::string folder_;
+    std::string base_name_;
     const std::atomic<int>& stop_;
     Peers* peers_;          // null: this process alone
     bool writes_;           // the run's folder: process 0

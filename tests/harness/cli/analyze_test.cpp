@@ -124,6 +124,26 @@ TEST(AnalyzeCommand, TellsSpectrumNormsAndTheCorrelationsInterval) {
     EXPECT_LT(got["pearson_ci95"][0], got["pearson"]);
 }
 
+TEST(AnalyzeCommand, KeepsTheWeightsWhoseModuleFits) {
+    test::TempDir dir;
+    std::vector<NamedTensor> base, tuned;
+    for (const char* name : {"layers.0.q_proj.weight", "layers.0.v_proj.weight", "layers.1.q_proj.weight"}) {
+        base.push_back({name, at::eye(2)});
+        tuned.push_back({name, at::eye(2) * (2.0 + static_cast<double>(base.size()))});
+    }
+    write_tensors(dir / "a.safetensors", base);
+    write_tensors(dir / "b.safetensors", tuned);
+    AnalyzeOptions options{{}, dir / "a.safetensors", dir / "b.safetensors"};
+    auto rows = [&](const std::string& pattern) {
+        options.module = pattern;
+        return analyze(options)["rows"].size();
+    };
+    EXPECT_EQ(rows("q_proj"), 2u);
+    EXPECT_EQ(rows("[qv]_proj"), 3u);
+    EXPECT_EQ(rows("layers.0.*"), 2u); // by the whole name too
+    EXPECT_THROW(rows("k_proj"), Error);
+}
+
 TEST(AnalyzeCommand, RefusesOptionsThatDoNotFitTogether) {
     test::TempDir dir;
     EXPECT_THROW(analyze({}), Error);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace dorabench {
 namespace {
@@ -68,6 +69,23 @@ TEST(Trainer, LogsEveryStepFromZeroWithTheRateUsedInIt) {
     EXPECT_LT(t.outcome.final_loss, steps[0]["loss"].get<double>());
     EXPECT_GT(t.outcome.peak_bytes, 0);
     EXPECT_GE(t.adapter.changes, 12);
+}
+
+TEST(Trainer, KeepsTheAdapterOnTheWayAsAShorterTrainingEnds) {
+    TrainSettings settings = test::toy_settings(); // 12 steps
+    settings.scheduler = "constant", settings.warmup_steps = 0, settings.keep_every = 4;
+    Trained longer, shorter;
+    longer.run(settings, data_of(10));
+    std::set<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(longer.dir / "adapters"))
+        found.insert(entry.path().filename().string());
+    EXPECT_EQ(found, (std::set<std::string>{"step-4", "step-8"})); // the last is the run's own adapter
+    settings.max_steps = 8, settings.keep_every = 0;
+    shorter.run(settings, data_of(10));
+    EXPECT_FALSE(std::filesystem::exists(shorter.dir / "adapters"));
+    EXPECT_FALSE(longer.parameters().equal(shorter.parameters()));
+    longer.adapter.load(longer.dir / "adapters/step-8");
+    EXPECT_TRUE(longer.parameters().equal(shorter.parameters()));
 }
 
 TEST(Trainer, LossAndGradientNormAreThoseOfTheWholeBatch) {
