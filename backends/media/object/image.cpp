@@ -6,6 +6,7 @@
 #include <cstring>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
 #include <optional>
 
 namespace dorabench {
@@ -59,6 +60,8 @@ std::optional<Size> webp_size(const std::string& bytes) {
     return std::nullopt;
 }
 
+bool begins_jpeg(const std::string& bytes) { return bytes.compare(0, 2, "\xFF\xD8") == 0; }
+
 // The size that the header states, before a byte of pixels is unpacked. nullopt: not one of the formats known
 // here.
 std::optional<Size> stated_size(const std::string& bytes) {
@@ -66,10 +69,28 @@ std::optional<Size> stated_size(const std::string& bytes) {
         return bytes.size() > n && std::memcmp(bytes.data(), magic, n) == 0;
     };
     if (begins("\x89PNG\r\n\x1a\n", 8) && bytes.size() >= 24) return Size{be(bytes, 16, 4), be(bytes, 20, 4)};
-    if (begins("\xFF\xD8", 2)) return jpeg_size(bytes);
+    if (begins_jpeg(bytes)) return jpeg_size(bytes);
     if (begins("RIFF", 4) && bytes.size() > 12 && bytes.compare(8, 4, "WEBP") == 0) return webp_size(bytes);
     if (begins("BM", 2) && bytes.size() > 26) return Size{le(bytes, 18, 4), le(bytes, 22, 4)};
     return std::nullopt;
+}
+
+// Whether a JPEG's picture data has an end: libjpeg fills what a file that was cut off lacks with grey, and
+// OpenCV does not tell. A thumbnail's end marker, which stands before the scan, does not count.
+bool has_end(const std::string& jpeg) {
+    size_t at = 2;
+    while (at + 4 <= jpeg.size() && static_cast<uint8_t>(jpeg[at]) == 0xFF) {
+        const auto marker = static_cast<uint8_t>(jpeg[at + 1]);
+        if (marker == 0xDA) return jpeg.find("\xFF\xD9", at) != std::string::npos;
+        const bool bare = marker == 0xFF || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8);
+        at += marker == 0xFF ? 1 : bare ? 2 : 2 + be(jpeg, at + 2, 2);
+    }
+    return false;
+}
+
+bool animated_webp(const std::string& bytes) {
+    return bytes.size() > 20 && bytes.compare(0, 4, "RIFF") == 0 && bytes.compare(8, 8, "WEBPVP8X") == 0 &&
+           (bytes[20] & 2);
 }
 
 } // namespace
@@ -84,6 +105,11 @@ Image decode_image_bytes(const std::string& bytes, const std::string& name, cons
     if (size->width < 1 || size->height < 1 || size->width > limits.max_pixels / size->height)
         throw Error::data(name, ": the header states ", size->width, " x ", size->height,
                           " pixels, the limit is ", limits.max_pixels, " in all");
+    if (begins_jpeg(bytes) && !has_end(bytes))
+        throw Error::data(name, ": truncated: the JPEG's end marker is missing");
+    if (animated_webp(bytes))
+        throw Error::data(name, ": an animated WebP, of which no frame is the picture; give one frame as a "
+                                "file of its own");
     cv::Mat pixels;
     try {
         cv::Mat raw(1, static_cast<int>(bytes.size()), CV_8U, const_cast<char*>(bytes.data()));
@@ -95,15 +121,8 @@ Image decode_image_bytes(const std::string& bytes, const std::string& name, cons
         throw Error::data(name, ": cannot be decoded (truncated or damaged)");
     Image image{pixels.cols, pixels.rows,
                 std::vector<uint8_t>(static_cast<size_t>(pixels.cols) * pixels.rows * 3)};
-    for (int y = 0; y < pixels.rows; ++y) {
-        const uint8_t* from = pixels.ptr<uint8_t>(y);
-        uint8_t* to = image.rgb.data() + static_cast<size_t>(y) * pixels.cols * 3;
-        for (int x = 0; x < pixels.cols; ++x) {
-            to[x * 3] = from[x * 3 + 2];
-            to[x * 3 + 1] = from[x * 3 + 1];
-            to[x * 3 + 2] = from[x * 3];
-        }
-    }
+    cv::Mat rgb(pixels.rows, pixels.cols, CV_8UC3, image.rgb.data());
+    cv::cvtColor(pixels, rgb, cv::COLOR_BGR2RGB);
     return image;
 }
 

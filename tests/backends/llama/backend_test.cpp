@@ -2,6 +2,7 @@
 // nothing, rows are cut where the contract says.
 #include "backends/llama/decoder.h"
 #include "backends/llama/llama.h"
+#include "backends/nn/weights.h"
 #include "backends/ops/tensor_io.h"
 #include "harness/base/error.h"
 #include "harness/base/files.h"
