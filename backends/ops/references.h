@@ -1,6 +1,6 @@
 #pragma once
 // The equations of the operators as they stand in the papers, in plain ATen, without tricks: what tests
-// compare with, in float64. Nothing else calls them.
+// compare with, in float64, and benchmarks with, as the materialised form. Nothing else calls them.
 #include "backends/ops/adamw.h"
 #include "backends/ops/adapted_linear.h"
 
