@@ -6,6 +6,7 @@
 #include "harness/cli/commands.h"
 #include "harness/cli/provenance.h"
 #include "harness/compare/gate.h"
+#include <filesystem>
 #include <iostream>
 
 namespace dorabench {
@@ -44,6 +45,8 @@ void update(const CheckOptions& options, std::vector<RunRecord> runs) {
                        {"host", host_description()},
                        {"libtorch", libtorch_version()}};
     json baseline = make_baseline(runs, earlier, provenance);
+    if (const auto folder = std::filesystem::path(options.baseline).parent_path(); !folder.empty())
+        make_folder(folder.string());
     write_file_atomic(options.baseline, baseline.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
     log::info("baseline of ", runs.size(), runs.size() == 1 ? " run, " : " runs, ", baseline["cells"].size(),
               " cells: ", options.baseline);

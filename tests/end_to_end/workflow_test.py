@@ -76,7 +76,6 @@ class Workflow(unittest.TestCase):
     def test_its_gate_passes_finds_a_regression_and_says_what_is_incomparable(self):
         env = workflow()["env"]
         results = self.folder / env["RESULTS"]
-        (results.parent / "baselines").mkdir(parents=True)
         (self.folder / "build/release").mkdir(parents=True)
         (self.folder / "build/release/dora-bench").symlink_to(support.BINARY)
         path = tiny_experiment(self.folder, results=str(results), evaluate={"limit": 0},
