@@ -14,7 +14,8 @@ struct MediaLimits {
         int64_t(64) << 20;     // of one picture or frame: above it is taken for a decompression bomb
     int64_t max_frames = 4096; // kept from one video
     double max_seconds = 120;  // of decoding time for one file
-    int threads = 0;           // of a video's decoder; 0: the processors of this process, at most 4
+    int threads = 0;           // of a video's decoder; 0: one for small frames, else the processors
+                               // of this process, at most 4
 };
 
 struct VideoFrame {
