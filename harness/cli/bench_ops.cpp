@@ -184,18 +184,25 @@ ordered_json measure(const Op& op, const BenchOptions& options, const at::Device
 
 } // namespace
 
-Roofline measure_roofline(const at::Device& device, at::ScalarType type) {
+double product_flops_per_second(const at::Device& device, at::ScalarType type) {
     at::NoGradGuard no_grad;
-    const int64_t n = device.is_cuda() ? 8192 : 2048, m = int64_t(device.is_cuda() ? 1024 : 128) << 20;
+    const int64_t n = device.is_cuda() ? 8192 : 2048;
     const at::TensorOptions options = at::TensorOptions(type).device(device);
     const at::Tensor a = at::ones({n, n}, options), b = at::ones({n, n}, options);
-    at::Tensor from = at::ones({m}, options.dtype(at::kByte)), to = at::ones({m}, options.dtype(at::kByte));
-    double product = 1e30, copy = 1e30;
-    for (int i = 0; i < 4; ++i) {
-        product = std::min(product, seconds_of(device, [&] { product_nt(a, b); }));
-        copy = std::min(copy, seconds_of(device, [&] { to.copy_(from); }));
-    }
-    return {2.0 * double(n) * double(n) * double(n) / product, 2.0 * double(m) / copy};
+    double product = 1e30;
+    for (int i = 0; i < 4; ++i) product = std::min(product, seconds_of(device, [&] { product_nt(a, b); }));
+    return 2.0 * double(n) * double(n) * double(n) / product;
+}
+
+Roofline measure_roofline(const at::Device& device, at::ScalarType type) {
+    at::NoGradGuard no_grad;
+    const int64_t m = int64_t(device.is_cuda() ? 1024 : 128) << 20;
+    const at::TensorOptions bytes = at::TensorOptions(at::kByte).device(device);
+    const at::Tensor from = at::ones({m}, bytes);
+    at::Tensor to = at::ones({m}, bytes);
+    double copy = 1e30;
+    for (int i = 0; i < 4; ++i) copy = std::min(copy, seconds_of(device, [&] { to.copy_(from); }));
+    return {product_flops_per_second(device, type), 2.0 * double(m) / copy};
 }
 
 std::vector<ordered_json> bench_ops(const ModelShapes& shapes, const BenchOptions& options,

@@ -17,6 +17,8 @@ struct Roofline {
     }
 };
 Roofline measure_roofline(const at::Device& device, at::ScalarType type);
+// Of the same square product alone, which is quick.
+double product_flops_per_second(const at::Device& device, at::ScalarType type);
 
 // One line an op: op, shape, seconds (median), seconds_min, flops, bytes (the least that it must move),
 // roofline_fraction, bound ("compute" or "memory").

@@ -6,6 +6,7 @@
 #include "harness/cli/execute.h"
 #include "harness/cli/launch.h"
 #include "harness/cli/names.h"
+#include "harness/cli/time_estimate.h"
 #include "harness/compare/letters.h"
 #include "harness/page/page.h"
 #include "harness/report/comparison.h"
@@ -24,10 +25,12 @@ namespace {
 using nlohmann::json;
 
 void print_plan(const RunPlan& plan, const Globals& globals) {
+    TimeEstimate time(task_catalog());
     if (globals.format == "json") {
         json runs = json::array();
         for (const PlannedRun& run : plan.runs) {
             json axes = json::object();
+            const std::optional<double> seconds = time.training_seconds(run);
             for (const Assignment& axis : run.assignments) axes[axis.key] = axis.yaml;
             runs.push_back({{"id", run.id},
                             {"method", run.settings.adapter.method},
@@ -36,16 +39,19 @@ void print_plan(const RunPlan& plan, const Globals& globals) {
                             {"axes", axes},
                             {"trainable", run.count.trainable},
                             {"total", run.count.base + run.count.added},
-                            {"memory_bytes", run.memory.total()}});
+                            {"memory_bytes", run.memory.total()},
+                            {"train_seconds_estimate", seconds ? json(*seconds) : json()}});
         }
         std::cout << json{{"name", plan.name}, {"runs", runs}}.dump(2) << "\n";
         return;
     }
     Table table;
-    table.header = {"run", "method", "rank", "seed", "trainable", "% of total", "memory", "state"};
+    table.header = {"run",        "method", "rank",     "seed", "trainable",
+                    "% of total", "memory", "training", "state"};
     for (const PlannedRun& run : plan.runs) {
         const RunSettings& settings = run.settings;
         int64_t total = run.count.base + run.count.added;
+        const std::optional<double> seconds = time.training_seconds(run);
         bool ranked = settings.adapter.method != "ft" && settings.adapter.method != "none";
         table.rows.push_back(
             {run.id, settings.adapter.method, ranked ? cat(settings.adapter.rank) : "-", cat(settings.seed),
@@ -53,8 +59,12 @@ void print_plan(const RunPlan& plan, const Globals& globals) {
              fixed(total ? 100.0 * static_cast<double>(run.count.trainable) / static_cast<double>(total) : 0,
                    4),
              human_bytes(static_cast<double>(run.memory.total())),
+             seconds ? cat("about ", human_seconds(*seconds)) : "-",
              exists(settings.results + "/runs/" + run.id + "/metrics.json") ? "begun" : "to do"});
     }
+    table.notes.push_back(
+        "training: the steps' operations, every row max_length tokens long, at the speed of "
+        "a matrix product measured just now; -: not known before the data is there");
     std::cout << plan.name << ": " << plan.runs.size() << (plan.runs.size() == 1 ? " run\n" : " runs\n")
               << render(table, "text");
 }

@@ -160,6 +160,18 @@ class Program(unittest.TestCase):
         for word in ("gradient_checkpointing=true", "micro_batch_size=1", "quantization=nf4", "nothing was started"):
             self.assertIn(word, err)
 
+    def test_the_plan_says_what_each_training_takes(self):
+        path = small_world(self.folder)
+
+        def plan(*changes):
+            (run,) = json.loads(dora("run", path, *changes, "--dry-run", "--format", "json")[0])["runs"]
+            return run["train_seconds_estimate"]
+        self.assertGreater(plan(), 0)
+        self.assertGreater(plan("train.epochs=0.5"), 0)    # the examples are counted
+        self.assertIsNone(plan("train.epochs=0.5", "train.data=" + str(self.folder / "absent.jsonl")))
+        self.assertRegex(dora("run", path, "--dry-run")[0], r"about [\d.]+ \w+ ")
+        self.assertFalse((self.folder / "results").exists())
+
     def test_missing_data_ends_before_training_with_its_own_code(self):
         path = small_world(self.folder, evaluate={"tasks": ["boolq"]}, data_dir=str(self.folder / "nowhere"))
         _, err = dora("run", path, expect=6)
