@@ -1,19 +1,11 @@
 #!/usr/bin/env python3
 """The weight decomposition at several checkpoints of one run: analyze_test.py BINARY. Standard library only."""
-import json, pathlib, tempfile, unittest
+import json, unittest
 import support
 from support import dora, tiny_experiment, run_folders, content
 
 
-class Analyze(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-        self.results = self.folder / "results"
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class Analyze(support.FolderTest):
     def test_adapters_kept_on_the_way_are_checkpoints_of_one_run(self):
         train = {"max_steps": 6, "keep_every": 2, "save_every": 0}
         dora("run", tiny_experiment(self.folder, train=train, sweep={"adapter.method": ["ft", "lora", "dora"]}), "--quiet", "--no-report")

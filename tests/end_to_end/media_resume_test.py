@@ -1,18 +1,11 @@
 #!/usr/bin/env python3
 """A VL-BART run with dropout, soft targets and two tasks in turn, killed on the way: media_resume_test.py BINARY."""
-import json, os, pathlib, random, signal, subprocess, tempfile, unittest
+import json, os, random, signal, subprocess, unittest
 import support
 from support import content, dora
 
 
-class MediaResume(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class MediaResume(support.FolderTest):
     def experiment(self, name, dropout):
         world = self.folder / "world"
         config = {"name": "media", "seed": 2, "data_dir": str(world), "results": str(self.folder / name),

@@ -1,22 +1,14 @@
 #!/usr/bin/env python3
 """A learning rate is settled on the validation split, and nobody peeks at the test set: select_test.py BINARY. Standard library
 only."""
-import json, pathlib, tempfile, unittest
+import json, unittest
 import support
 from support import dora, tiny_experiment, run_folders
 
 RATES = [1e-4, 1e-3, 5e-3]
 
 
-class Select(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-        self.results = self.folder / "results"
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class Select(support.FolderTest):
     def experiment(self, **changes):
         return tiny_experiment(self.folder, train={"validation": 8, "max_steps": 6}, sweep={"adapter.method": ["lora", "dora"], "train.learning_rate": RATES}, **changes)
 

@@ -1,20 +1,13 @@
 #!/usr/bin/env python3
 """What a store must survive: stress_test.py BINARY. Standard library only."""
-import json, os, random, signal, subprocess, tempfile, time, unittest, pathlib
+import json, os, random, signal, subprocess, time, unittest
 import support
 from support import dora, tiny_experiment, content, index_rows, run_folders
 
 SWEEP = {"adapter.method": ["lora", "dora"], "adapter.rank": [1, 2, 3, 4, 5]}
 
 
-class Stress(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class Stress(support.FolderTest):
     def start(self, *words):
         return subprocess.Popen([support.BINARY, *map(str, words)], cwd=support.ROOT, start_new_session=True,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,5 +1,5 @@
 """What the end-to-end tests share: the program, a tiny experiment, and what two stores must have in common."""
-import hashlib, json, os, pathlib, sqlite3, subprocess, sys
+import hashlib, json, os, pathlib, sqlite3, subprocess, sys, tempfile, unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = ""
@@ -30,6 +30,17 @@ def tiny_experiment(folder, **changes):
     path = folder / "tiny.yaml"
     path.write_text(json.dumps(config, indent=1))
     return path
+
+
+class FolderTest(unittest.TestCase):
+    """A test with a folder of its own, and the store that tiny_experiment() makes there."""
+    def setUp(self):
+        self.temp = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.temp.name)
+        self.results = self.folder / "results"
+
+    def tearDown(self):
+        self.temp.cleanup()
 
 
 def run_folders(results):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """One run trained by several processes: together_test.py BINARY [TORCHRUN]. Standard library only; torchrun where it is."""
-import json, os, pathlib, shutil, signal, socket, struct, subprocess, sys, tempfile, time, unittest
+import json, os, signal, struct, subprocess, sys, time, unittest
 import support
 from support import dora, tiny_experiment, run_folders
 
@@ -21,14 +21,7 @@ def tensors(path):
     return out
 
 
-class Together(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class Together(support.FolderTest):
     def experiment(self, name, **changes):
         folder = self.folder / name
         folder.mkdir()

@@ -2,7 +2,7 @@
 """The ready workflow of scripts/ci: that it is one, and that its shell steps do what they say: workflow_test.py BINARY. Needs
 PyYAML (Debian's python3-yaml); actionlint looks at it too where it is on PATH. DORA_BENCH_WHOLE_WORKFLOW=1 also executes the steps
 that install, build and run the quickstart (minutes; from the checkout, whose build and results they are)."""
-import json, os, pathlib, re, shutil, subprocess, sys, tempfile, unittest, xml.etree.ElementTree
+import json, os, re, shutil, subprocess, sys, unittest, xml.etree.ElementTree
 import support
 from support import ROOT, dora, tiny_experiment, run_folders
 
@@ -24,14 +24,7 @@ def steps():
     return job["steps"]
 
 
-class Workflow(unittest.TestCase):
-    def setUp(self):
-        self.temp = tempfile.TemporaryDirectory()
-        self.folder = pathlib.Path(self.temp.name)
-
-    def tearDown(self):
-        self.temp.cleanup()
-
+class Workflow(support.FolderTest):
     def test_the_file_is_a_workflow(self):
         whole = workflow()
         self.assertEqual(set(whole), {"name", "on", "permissions", "concurrency", "env", "jobs"})
