@@ -4,14 +4,14 @@
 #include "harness/base/error.h"
 #include "harness/base/text.h"
 #include "harness/cli/bench_ops.h"
-#include <cmath>
+#include "harness/train/train.h"
 
 namespace dorabench {
 
 std::optional<int64_t> TimeEstimate::steps(const RunSettings& settings) {
     const TrainSettings& train = settings.train;
-    if (train.max_steps > 0) return train.max_steps;
-    double steps = 0;
+    if (train.max_steps > 0) return total_steps_of(train, 0);
+    int64_t batches = 0; // an epoch's
     for (const DataSource& source : train.data) {
         const std::string key = cat(source.name, '\n', settings.data_dir, '\n', train.template_name);
         if (!examples_.contains(key)) {
@@ -29,9 +29,9 @@ std::optional<int64_t> TimeEstimate::steps(const RunSettings& settings) {
         const int64_t examples = examples_[key] - held_out;
         if (examples <= 0) return std::nullopt;
         const int64_t batch = source.batch_size > 0 ? source.batch_size : train.batch_size;
-        steps += std::ceil(static_cast<double>(examples) / static_cast<double>(batch));
+        batches += (examples + batch - 1) / batch;
     }
-    return static_cast<int64_t>(std::ceil(steps * train.epochs));
+    return total_steps_of(train, batches);
 }
 
 double TimeEstimate::flops_per_second(const BackendSettings& backend) {

@@ -7,6 +7,7 @@
 #include "harness/base/text.h"
 #include "harness/compare/evidence.h"
 #include "harness/compare/gate.h"
+#include "harness/store/settings_keys.h"
 #include <algorithm>
 #include <set>
 
@@ -19,21 +20,16 @@ std::string place_of(const RunRecord& run) {
     return cat(run.name, '\n', run.backbone, '\n', run.method, '\n', run.rank);
 }
 
-bool shapes_no_result(const std::string& key) {
-    for (const char* name : {"seed", "name", "results", "data_dir", "plugins", "evaluate.batch_size",
-                             "train.save_every", "train.keep_every"})
-        if (key == name) return true;
-    return false;
-}
+bool tells_nothing(const std::string& key) { return shapes_no_result(key) || key == "evaluate.batch_size"; }
 
 // The settings in which the groups of one place differ, for each group.
 json telling_settings(const RunRecord& run, const std::vector<const RunRecord*>& place) {
     std::set<std::string> keys;
     for (const RunRecord* other : place) {
         for (const auto& [key, value] : other->settings)
-            if (!shapes_no_result(key) && setting(run, key) != value) keys.insert(key);
+            if (!tells_nothing(key) && setting(run, key) != value) keys.insert(key);
         for (const auto& [key, value] : run.settings)
-            if (!shapes_no_result(key) && setting(*other, key) != value) keys.insert(key);
+            if (!tells_nothing(key) && setting(*other, key) != value) keys.insert(key);
     }
     json out = json::object();
     for (const std::string& key : keys) out[key] = setting(run, key);

@@ -2,6 +2,7 @@
 #include "harness/base/error.h"
 #include "harness/base/text.h"
 #include "harness/compare/samples.h"
+#include "harness/store/settings_keys.h"
 #include <algorithm>
 #include <set>
 
@@ -33,9 +34,7 @@ std::string whole_key(const std::vector<RunRecord>& runs, const std::string& wor
 std::string place_of(const RunRecord& run, const std::string& key) {
     std::string out;
     for (const auto& [name, value] : run.settings)
-        if (name != key && name != "seed" && name != "name" && name != "results" && name != "data_dir" &&
-            name != "plugins" && name != "train.save_every" && name != "train.keep_every")
-            out += cat(name, '=', value, '\n');
+        if (name != key && !shapes_no_result(name)) out += cat(name, '=', value, '\n');
     return out;
 }
 

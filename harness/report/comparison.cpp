@@ -1,6 +1,7 @@
 #include "harness/report/comparison.h"
 #include "harness/base/error.h"
 #include "harness/base/text.h"
+#include "harness/store/settings_keys.h"
 #include "tasks/metrics/statistics.h"
 #include <algorithm>
 #include <cmath>
@@ -23,12 +24,6 @@ size_t task_place(const std::string& task) {
     return place_in({"boolq", "piqa", "siqa", "social_i_qa", "hellaswag", "winogrande", "arc_easy",
                      "arc_challenge", "obqa", "openbookqa"},
                     short_task(task));
-}
-
-bool shapes_no_result(const std::string& key) {
-    static const std::set<std::string> keys = {
-        "seed", "name", "results", "data_dir", "plugins", "train.save_every", "train.keep_every"};
-    return keys.count(key) > 0;
 }
 
 TaskCell cell_of(const std::vector<const RunRecord*>& runs, const std::string& task) {

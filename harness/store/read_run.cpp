@@ -1,6 +1,7 @@
 // Run folders as records: what tables, lists and comparisons are made of.
 #include "harness/base/log.h"
 #include "harness/base/text.h"
+#include "harness/store/settings_keys.h"
 #include "harness/store/store.h"
 #include <algorithm>
 #include <cmath>
@@ -70,13 +71,10 @@ std::map<std::string, std::string> read_settings(const std::string& path) {
     return out;
 }
 
-// The seed tells members of a group apart; names and places do not shape the result.
 std::string group_of(const RunRecord& record) {
     std::string text;
     for (const auto& [key, value] : record.settings)
-        if (key != "seed" && key != "name" && key != "results" && key != "data_dir" && key != "plugins" &&
-            key != "train.save_every" && key != "train.keep_every")
-            text += key + "=" + value + "\n";
+        if (!shapes_no_result(key)) text += key + "=" + value + "\n";
     if (record.settings.empty())
         text = cat(record.backend, "\n", record.backbone, "\n", record.method, "\n", record.rank);
     return sha256_hex(text).substr(0, 16);

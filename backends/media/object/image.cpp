@@ -28,24 +28,31 @@ uint32_t le(const std::string& bytes, size_t at, int count) {
     return value;
 }
 
-std::optional<Size> jpeg_size(const std::string& bytes) {
-    size_t at = 2;
-    while (at + 9 < bytes.size()) {
-        if (static_cast<uint8_t>(bytes[at]) != 0xFF) return std::nullopt;
-        auto marker = static_cast<uint8_t>(bytes[at + 1]);
-        if (marker == 0xFF) {
-            ++at;
-            continue;
-        }
-        if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {
-            at += 2;
-            continue;
-        }
-        bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-        if (frame) return Size{be(bytes, at + 7, 2), be(bytes, at + 5, 2)};
-        at += 2 + be(bytes, at + 2, 2);
+// Where the first segment whose marker fits begins (its 0xFF); npos: none, or no chain of segments.
+template <typename Fits>
+size_t jpeg_segment(const std::string& bytes, Fits fits) {
+    for (size_t at = 2; at + 4 <= bytes.size() && static_cast<uint8_t>(bytes[at]) == 0xFF;) {
+        const auto marker = static_cast<uint8_t>(bytes[at + 1]);
+        if (fits(marker)) return at;
+        const bool bare = marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8);
+        at += marker == 0xFF ? 1 : bare ? 2 : 2 + be(bytes, at + 2, 2);
     }
-    return std::nullopt;
+    return std::string::npos;
+}
+
+std::optional<Size> jpeg_size(const std::string& bytes) {
+    const size_t at = jpeg_segment(bytes, [](uint8_t marker) { // a frame's header
+        return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    });
+    if (at == std::string::npos || at + 9 >= bytes.size()) return std::nullopt;
+    return Size{be(bytes, at + 7, 2), be(bytes, at + 5, 2)};
+}
+
+// Whether a JPEG's picture data has an end: libjpeg fills what a file that was cut off lacks with grey, and
+// OpenCV does not tell. A thumbnail's end marker, which stands before the scan, does not count.
+bool has_end(const std::string& jpeg) {
+    const size_t scan = jpeg_segment(jpeg, [](uint8_t marker) { return marker == 0xDA; });
+    return scan != std::string::npos && jpeg.find("\xFF\xD9", scan) != std::string::npos;
 }
 
 std::optional<Size> webp_size(const std::string& bytes) {
@@ -73,19 +80,6 @@ std::optional<Size> stated_size(const std::string& bytes) {
     if (begins("RIFF", 4) && bytes.size() > 12 && bytes.compare(8, 4, "WEBP") == 0) return webp_size(bytes);
     if (begins("BM", 2) && bytes.size() > 26) return Size{le(bytes, 18, 4), le(bytes, 22, 4)};
     return std::nullopt;
-}
-
-// Whether a JPEG's picture data has an end: libjpeg fills what a file that was cut off lacks with grey, and
-// OpenCV does not tell. A thumbnail's end marker, which stands before the scan, does not count.
-bool has_end(const std::string& jpeg) {
-    size_t at = 2;
-    while (at + 4 <= jpeg.size() && static_cast<uint8_t>(jpeg[at]) == 0xFF) {
-        const auto marker = static_cast<uint8_t>(jpeg[at + 1]);
-        if (marker == 0xDA) return jpeg.find("\xFF\xD9", at) != std::string::npos;
-        const bool bare = marker == 0xFF || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8);
-        at += marker == 0xFF ? 1 : bare ? 2 : 2 + be(jpeg, at + 2, 2);
-    }
-    return false;
 }
 
 bool animated_webp(const std::string& bytes) {
